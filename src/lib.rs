@@ -1,1 +1,7 @@
+//! Causeway: a replicated key-value store that never refuses a write. ARCHITECTURE.md is the map.
 
+pub mod causality;
+pub mod format;
+pub mod node;
+pub mod replica;
+pub mod storage;

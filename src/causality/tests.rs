@@ -1,0 +1,145 @@
+//! Laws of the pure values.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn origin(node: u32, incarnation: u64) -> Origin {
+    Origin::new(NodeId(node), Incarnation(incarnation))
+}
+
+/// Node 0 lived three times: the second life started from a copy that held 5 of the first's ops, the third
+/// from everything.
+fn restored() -> Ancestry {
+    let mut ancestry = Ancestry::new();
+    ancestry.insert(origin(0, 2), &[origin(0, 1).dot(5)]);
+    ancestry.insert(origin(0, 3), &[origin(0, 1).dot(9), origin(0, 2).dot(4)]);
+    ancestry
+}
+
+fn any_vector() -> impl Strategy<Value = VersionVector> {
+    proptest::collection::vec((0u32..2, 1u64..4, 1u64..12), 0..6).prop_map(|entries| {
+        let ancestry = restored();
+        let raw = entries.into_iter().map(|(node, life, counter)| origin(node, life).dot(counter)).collect();
+        let mut vector = VersionVector::new();
+        ancestry.join(&mut vector, &raw);
+        vector
+    })
+}
+
+fn joined(left: &VersionVector, right: &VersionVector) -> VersionVector {
+    let mut vector = left.clone();
+    restored().join(&mut vector, right);
+    vector
+}
+
+proptest! {
+    #[test]
+    fn join_is_commutative_associative_and_idempotent(a in any_vector(), b in any_vector(), c in any_vector()) {
+        prop_assert_eq!(joined(&a, &b), joined(&b, &a));
+        prop_assert_eq!(joined(&joined(&a, &b), &c), joined(&a, &joined(&b, &c)));
+        prop_assert_eq!(joined(&a, &a), a);
+    }
+
+    #[test]
+    fn a_join_includes_both_and_nothing_else(a in any_vector(), b in any_vector()) {
+        let (ancestry, both) = (restored(), joined(&a, &b));
+        prop_assert!(ancestry.includes(&both, &a) && ancestry.includes(&both, &b));
+        for node in 0..2 {
+            for life in 1..4 {
+                for counter in 1..13 {
+                    let dot = origin(node, life).dot(counter);
+                    let either = ancestry.covers(&a, dot) || ancestry.covers(&b, dot);
+                    prop_assert_eq!(ancestry.covers(&both, dot), either, "{} in {}", dot, both);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn dots_read_back_as_written(node: u32, life: u64, counter in 1u64..) {
+        let dot = origin(node, life).dot(counter);
+        prop_assert_eq!(dot.to_string().parse(), Ok(dot));
+    }
+
+    #[test]
+    fn the_clock_always_advances(walls in proptest::collection::vec(0u64..1000, 1..20)) {
+        let mut clock = HybridClock::default();
+        let mut last = Hlc::default();
+        for wall in walls {
+            let now = clock.tick(WallMs(wall));
+            prop_assert!(now > last && now.wall() >= WallMs(wall));
+            last = now;
+        }
+    }
+}
+
+#[test]
+fn the_first_op_of_an_incarnation_folds_its_parents_away() {
+    let ancestry = restored();
+    let mut vector: VersionVector = [origin(0, 1).dot(5), origin(1, 7).dot(3)].into_iter().collect();
+    ancestry.advance(&mut vector, origin(0, 2).dot(1));
+    assert_eq!(vector.to_string(), "{0.0000000000000002:1, 1.0000000000000007:3}");
+    assert!(ancestry.covers(&vector, origin(0, 1).dot(5)));
+    assert!(!ancestry.covers(&vector, origin(0, 1).dot(6)));
+}
+
+#[test]
+fn ops_above_what_a_restored_copy_held_keep_their_entry_until_they_are_named() {
+    let ancestry = restored();
+    let mut vector: VersionVector = [origin(0, 1).dot(9)].into_iter().collect();
+    ancestry.advance(&mut vector, origin(0, 2).dot(1));
+    assert_eq!(vector.len(), 2, "the old life's ops 6 to 9 are not implied by the new life");
+    for counter in 2..=4 {
+        ancestry.advance(&mut vector, origin(0, 2).dot(counter));
+    }
+    ancestry.advance(&mut vector, origin(0, 3).dot(1));
+    assert_eq!(vector.to_string(), "{0.0000000000000003:1}");
+}
+
+#[test]
+fn a_write_adds_only_itself_to_what_was_seen() {
+    let ancestry = restored();
+    let read = CausalContext::of_state([origin(1, 7).dot(3)].into_iter().collect());
+    let first = read.after_write(origin(0, 2).dot(1), &ancestry);
+    assert!(first.seen.covers(origin(0, 2).dot(1), &ancestry));
+    assert!(!first.seen.covers(origin(0, 1).dot(5), &ancestry), "a parent of the write was never seen");
+    assert!(ancestry.covers(&first.wait, origin(0, 1).dot(5)), "but waiting for the write waits for it");
+    let next = first.after_write(origin(1, 7).dot(4), &ancestry);
+    assert_eq!((next.seen.vector.get(origin(1, 7)), next.seen.dots.len()), (4, 1));
+}
+
+#[test]
+fn past_its_limit_a_context_forgets_the_oldest_dot() {
+    let ancestry = Ancestry::new();
+    let mut context = CausalContext::default();
+    for counter in 1..=20 {
+        context = context.after_write(origin(0, 1).dot(counter * 2), &ancestry);
+    }
+    assert_eq!(context.seen.dots.len(), MAX_SEEN_DOTS);
+    assert!(context.seen.covers(origin(0, 1).dot(40), &ancestry));
+    assert!(!context.seen.covers(origin(0, 1).dot(2), &ancestry));
+}
+
+#[test]
+fn a_remote_clock_moves_ours_a_minute_ahead_at_most() {
+    let mut clock = HybridClock::default();
+    clock.observe(Hlc::at(WallMs(86_400_000)), WallMs(1_000));
+    assert_eq!(clock.last().wall(), WallMs(61_000));
+}
+
+#[test]
+fn only_one_spelling_of_a_dot_is_read() {
+    for bad in [
+        "",
+        "0",
+        "0.1.1",
+        "0.00c0ffee00c0ffee.0",
+        "00.00c0ffee00c0ffee.1",
+        "0.00C0FFEE00C0FFEE.1",
+        "0.00c0ffee00c0ffee.1.2",
+        "0.00c0ffee00c0ffee.+1",
+    ] {
+        assert!(bad.parse::<Dot>().is_err(), "{bad}");
+    }
+}

@@ -1,0 +1,1 @@
+//! Bytes: how ops, key states, messages and tokens are written down.

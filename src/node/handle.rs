@@ -1,0 +1,232 @@
+//! [`NodeHandle`]: everything that shells can ask of a node.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+use crate::causality::{Dot, NodeId, VersionVector};
+use crate::replica::{Answer, LinkId, OpRange, Push, Rejection, View, Write, WriteError, Written};
+use crate::storage::{BatchLimit, Snapshot, Storage, StorageError, StoredOp};
+
+/// What the owner's thread takes in.
+pub(super) enum Command {
+    Write(Write, oneshot::Sender<Result<Written, WriteError>>),
+    Push(Push, oneshot::Sender<Result<Answer, Rejection>>),
+    Answered { link: LinkId, carried: Vec<Dot>, answer: Answer },
+    SendFailed { link: LinkId, rejection: Option<Rejection> },
+    Stop,
+}
+
+/// Who belongs to the cluster, by this node's configuration.
+#[derive(Clone, Debug)]
+pub struct Members {
+    /// The cluster's name.
+    pub cluster: Arc<str>,
+    /// This node.
+    pub own: NodeId,
+    /// How many nodes the configured list has, this one included.
+    pub count: usize,
+}
+
+/// Uses a node. Cheap to clone.
+#[derive(Clone)]
+pub struct NodeHandle {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) members: Members,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) view: watch::Receiver<Arc<View>>,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) waiting: AtomicUsize,
+    pub(super) max_waiting: usize,
+}
+
+/// The node has as many requests waiting as it may have; try again later. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+#[error("{waiting} requests are waiting for the disk, the most that may")]
+pub struct Overloaded {
+    /// How many.
+    pub waiting: usize,
+}
+
+/// A write that got no dot.
+#[derive(Debug, thiserror::Error)]
+pub enum SetError {
+    /// Too many are waiting.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+    /// The replica refused it.
+    #[error(transparent)]
+    Refused(#[from] WriteError),
+    /// The node is stopping; the outcome is unknown if the request was under way.
+    #[error("this node is stopping")]
+    Stopping,
+}
+
+/// A push that was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// Too many are waiting.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+    /// The replica rejected it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The node is stopping.
+    #[error("this node is stopping")]
+    Stopping,
+}
+
+/// A context that this node did not reach in time.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("this node lacks ops that the context includes")]
+pub struct NotReached {
+    /// What it lacks, an entry an origin.
+    pub lacking: Vec<Lacking>,
+}
+
+/// What a node lacks of one origin.
+#[derive(Debug, Clone)]
+pub struct Lacking {
+    /// The last op wanted.
+    pub wanted: Dot,
+    /// How far this node has that origin.
+    pub have: u64,
+    /// Whether some other member may still supply it: one is known to have it, or one has not been heard
+    /// of. `false`: every member was heard, and none has it (its node restarted without it).
+    pub obtainable: bool,
+}
+
+/// A node's own view, at one instant.
+#[derive(Clone)]
+pub struct Status {
+    /// What the replica knows.
+    pub view: Arc<View>,
+    /// Writes and pushes waiting for the disk.
+    pub waiting_requests: usize,
+}
+
+impl NodeHandle {
+    /// Who belongs to the cluster.
+    pub fn members(&self) -> &Members {
+        &self.shared.members
+    }
+
+    /// Writes: returns once it is durable and visible on this node.
+    pub async fn write(&self, write: Write) -> Result<Written, SetError> {
+        let _admitted = self.admit()?;
+        let (reply, outcome) = oneshot::channel();
+        self.shared.commands.send(Command::Write(write, reply)).map_err(|_| SetError::Stopping)?;
+        Ok(outcome.await.map_err(|_| SetError::Stopping)??)
+    }
+
+    /// Takes a peer's push: returns once all of it that could be delivered is durable and visible.
+    pub async fn push(&self, push: Push) -> Result<Answer, PushError> {
+        let _admitted = self.admit()?;
+        let (reply, outcome) = oneshot::channel();
+        self.shared.commands.send(Command::Push(push, reply)).map_err(|_| PushError::Stopping)?;
+        Ok(outcome.await.map_err(|_| PushError::Stopping)??)
+    }
+
+    /// Hands in a peer's answer to a [`Send`](crate::replica::Send).
+    pub fn answered(&self, link: LinkId, carried: Vec<Dot>, answer: Answer) {
+        // A node that is stopping has no use for it.
+        let _ = self.shared.commands.send(Command::Answered { link, carried, answer });
+    }
+
+    /// Says that a [`Send`](crate::replica::Send) failed.
+    pub fn send_failed(&self, link: LinkId, rejection: Option<Rejection>) {
+        let _ = self.shared.commands.send(Command::SendFailed { link, rejection });
+    }
+
+    /// The whole state at one instant; touches the disk, but never waits for a commit.
+    pub fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        self.shared.storage.snapshot()
+    }
+
+    /// Ops of the log, in order of their positions.
+    pub fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
+        self.shared.storage.ops(ranges, limit)
+    }
+
+    /// Bytes on disk.
+    pub fn disk_bytes(&self) -> Result<u64, StorageError> {
+        self.shared.storage.disk_bytes()
+    }
+
+    /// This node's own view.
+    pub fn status(&self) -> Status {
+        Status {
+            view: self.shared.view.borrow().clone(),
+            waiting_requests: self.shared.waiting.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Waits until this node includes all of `vector`.
+    pub async fn reached(&self, vector: &VersionVector, wait: Duration) -> Result<(), NotReached> {
+        let includes = |view: &View| view.ancestry.includes(&view.vector, vector);
+        if self.until(wait, includes).await {
+            return Ok(());
+        }
+        let view = self.shared.view.borrow().clone();
+        let lacking = vector.entries().filter(|wanted| !view.ancestry.covers(&view.vector, *wanted));
+        Err(NotReached {
+            lacking: lacking
+                .map(|wanted| Lacking {
+                    wanted,
+                    have: view.ancestry.covered_up_to(&view.vector, wanted.origin),
+                    obtainable: obtainable(&view, wanted),
+                })
+                .collect(),
+        })
+    }
+
+    /// Waits until `count` nodes have the op on disk; returns those that have it when it stopped waiting.
+    pub async fn durable_on(&self, dot: Dot, count: usize, wait: Duration) -> BTreeSet<NodeId> {
+        let own = self.shared.members.own;
+        self.until(wait, |view| holders(view, own, dot).len() >= count).await;
+        holders(&self.shared.view.borrow(), own, dot)
+    }
+
+    /// Waits for a condition on the view; says whether it came true in time.
+    async fn until(&self, wait: Duration, condition: impl Fn(&View) -> bool) -> bool {
+        let deadline = Instant::now() + wait;
+        let mut view = self.shared.view.clone();
+        let reached = view.wait_for(|view| condition(view));
+        matches!(timeout_at(deadline, reached).await, Ok(Ok(_)))
+    }
+
+    fn admit(&self) -> Result<Admitted<'_>, Overloaded> {
+        let waiting = self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        let admitted = Admitted(&self.shared.waiting);
+        if waiting < self.shared.max_waiting { Ok(admitted) } else { Err(Overloaded { waiting }) }
+    }
+}
+
+/// Counts a request as waiting for as long as it lives.
+struct Admitted<'a>(&'a AtomicUsize);
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn holders(view: &View, own: NodeId, dot: Dot) -> BTreeSet<NodeId> {
+    let has = |vector: &VersionVector| view.ancestry.covers(vector, dot);
+    let peers = view.links.iter().filter(|link| link.vector.as_ref().is_some_and(has)).filter_map(|link| link.node);
+    peers.chain(has(&view.vector).then_some(own)).collect()
+}
+
+fn obtainable(view: &View, dot: Dot) -> bool {
+    view.links.iter().any(|link| match &link.vector {
+        Some(vector) => link.away_since.is_some() || view.ancestry.covers(vector, dot),
+        None => true,
+    })
+}

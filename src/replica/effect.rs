@@ -1,0 +1,328 @@
+//! What goes into a replica and what comes out of it: closed sets, both.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::message::{Answer, Push, Rejection};
+use super::op::{Key, Op, TraceContext, Value};
+use super::siblings::Siblings;
+use crate::causality::{Ancestry, CausalContext, Dot, Hlc, NodeId, Origin, VersionVector, WallMs};
+
+/// Time since the process started, in milliseconds; never goes back. Comes in from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MonoMs(pub u64);
+
+impl MonoMs {
+    /// Milliseconds from `earlier` to this; 0 if it is not earlier.
+    pub fn since(self, earlier: MonoMs) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// The time of an input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// For intervals.
+    pub mono: MonoMs,
+    /// For the hybrid clock.
+    pub wall: WallMs,
+}
+
+/// Names a request whose answer is to come, chosen by whoever asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// A configured peer, by its place in the configured list without this node itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub usize);
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A client wants to write.
+    Write {
+        /// To be named in the answer.
+        request: RequestId,
+        /// What it wants.
+        write: Write,
+    },
+    /// A peer pushed to this node.
+    Push {
+        /// To be named in the answer.
+        request: RequestId,
+        /// What it said.
+        push: Push,
+    },
+    /// A peer answered what [`Effect::Send`] asked to be sent.
+    Answered {
+        /// The peer.
+        link: LinkId,
+        /// The last op of each origin that the push carried.
+        carried: Vec<Dot>,
+        /// Its answer.
+        answer: Answer,
+    },
+    /// What [`Effect::Send`] asked to be sent could not be sent, was not answered in time, or was rejected.
+    SendFailed {
+        /// The peer.
+        link: LinkId,
+        /// Its reason, when it gave one.
+        rejection: Option<Rejection>,
+    },
+    /// Everything appended up to this position of the log is durable.
+    Persisted {
+        /// A position that an [`Append`] named.
+        through: u64,
+    },
+    /// A commit failed. What was appended and not yet persisted is lost to this process (it may turn up
+    /// after a restart), and nothing more may be appended.
+    PersistFailed,
+    /// Time passed. Wanted about every [`TICK_MS`](super::TICK_MS).
+    Tick,
+}
+
+/// Something to be done by the shell, in order.
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum Effect {
+    /// Make this durable, in this order and atomically with the [`Checkpoint`](super::Checkpoint) that goes
+    /// with the last of a group; then say [`Input::Persisted`].
+    Append(Append),
+    /// Answer a write.
+    Written {
+        /// The write's request.
+        request: RequestId,
+        /// How it went.
+        outcome: Result<Written, WriteError>,
+    },
+    /// Answer a push.
+    Pushed {
+        /// The push's request.
+        request: RequestId,
+        /// How it went.
+        outcome: Result<Answer, Rejection>,
+    },
+    /// Send a push to a peer, with ops read from the log; then say [`Input::Answered`] or
+    /// [`Input::SendFailed`], one of them, once. Until then nothing more is sent to that peer.
+    Send(Send),
+    /// An op became visible on this node.
+    Visible(Visible),
+    /// A peer's statement says that it now has more of this node's own ops.
+    Acknowledged {
+        /// The peer.
+        peer: NodeId,
+        /// The ops, of origins of this node.
+        ops: Vec<OpRange>,
+    },
+    /// A peer can't be reached or is back. Said once a change.
+    Peer {
+        /// Which.
+        link: LinkId,
+        /// Its id, if it has ever said.
+        node: Option<NodeId>,
+        /// What is the case now.
+        change: PeerChange,
+    },
+}
+
+/// A client's write, already checked for sizes: at least one entry, no key empty or twice.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Key and value; `None` deletes.
+    pub entries: Vec<(Key, Option<Value>)>,
+    /// What it replaces.
+    pub replaces: Replaces,
+    /// The span of the client's request.
+    pub trace: Option<TraceContext>,
+    /// The client's name for the request.
+    pub idempotency_key: Option<Arc<str>>,
+}
+
+/// Which siblings a write replaces.
+#[derive(Clone, Debug)]
+pub enum Replaces {
+    /// All that this node holds for the key.
+    Held,
+    /// Only those that the client has seen. The shell has waited until this node includes the context.
+    Seen(CausalContext),
+}
+
+/// A write that is durable on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The op's name.
+    pub dot: Dot,
+    /// What its client has seen now.
+    pub context: CausalContext,
+}
+
+/// A write that was not accepted. Nothing changed, except where it says that this is unknown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// It would add a sibling to a key that has the most it may have.
+    #[error(
+        "key '{key}' has {siblings} siblings, the limit is {limit}: read it and write with the context of that read"
+    )]
+    TooManySiblings {
+        /// The key.
+        key: Key,
+        /// How many it has.
+        siblings: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// An earlier commit failed.
+    #[error("this node is read-only until it is restarted: a commit failed")]
+    ReadOnly,
+    /// The commit of this write failed: it may or may not be there after a restart.
+    #[error(
+        "the outcome of this write is unknown: its commit failed, and this node is read-only until it is restarted"
+    )]
+    OutcomeUnknown,
+    /// What the write replaces could not be read.
+    #[error("a stored record can't be read: {0}")]
+    Unreadable(String),
+}
+
+/// One op to be made durable, with all that follows from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// Its place in this node's log; positions start at 1 and have no gaps.
+    pub position: u64,
+    /// The op.
+    pub op: Arc<Op>,
+    /// The siblings of every key it writes, after it. Empty: the key is removed.
+    pub states: Vec<(Key, Siblings)>,
+}
+
+/// What is stored with every commit: the replica's state apart from the keys and the log, as of the last op
+/// appended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// All ops applied.
+    pub vector: VersionVector,
+    /// The position of the last of them.
+    pub position: u64,
+    /// The highest clock reading.
+    pub hlc: Hlc,
+    /// Counts over all keys.
+    pub totals: Totals,
+}
+
+/// Counts over all keys of a state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Keys that have a value.
+    pub keys: u64,
+    /// Keys that have more than one.
+    pub conflicts: u64,
+    /// Values of all keys together.
+    pub siblings: u64,
+}
+
+/// What a replica starts from: nothing (`Recovered::default()`) or what a store holds.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// As of the last commit.
+    pub checkpoint: Checkpoint,
+    /// The parents of every incarnation ever applied.
+    pub ancestry: Ancestry,
+    /// For every origin in the op log, its last op there. (The log has no gaps below it down to its floor.)
+    pub log: Vec<Dot>,
+}
+
+/// Consecutive ops of one origin, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OpRange {
+    /// Whose.
+    pub origin: Origin,
+    /// The first.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+}
+
+impl OpRange {
+    /// How many ops.
+    pub fn count(&self) -> u64 {
+        (self.last + 1).saturating_sub(self.first)
+    }
+}
+
+/// A push to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Send {
+    /// To whom.
+    pub link: LinkId,
+    /// The push, without ops.
+    pub push: Push,
+    /// The ops it is about, of the log, all durable. The shell sends as many as fit a batch, in order of
+    /// their positions.
+    pub ops: Vec<OpRange>,
+    /// Whether to send them now. Not while the peer does not answer: then a digest is tried, and the ops
+    /// only say what waits for it.
+    pub probe: bool,
+}
+
+/// An op that readers see from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visible {
+    /// The op.
+    pub op: Arc<Op>,
+    /// The peer that brought it; `None` for a client's write here.
+    pub from: Option<NodeId>,
+    /// When this node first got it.
+    pub received: WallMs,
+}
+
+/// How a peer changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerChange {
+    /// It doesn't answer any more.
+    Away,
+    /// It answers again.
+    Back {
+        /// How long it did not, in milliseconds.
+        away_ms: u64,
+        /// How many ops of this node's log it lacks.
+        lacks: u64,
+    },
+}
+
+/// What a replica knows, for status and for those who wait: published by the shell after each commit.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// All that is visible.
+    pub vector: VersionVector,
+    /// The ancestry that goes with it.
+    pub ancestry: Arc<Ancestry>,
+    /// What is known of each peer, in the order of the configured list.
+    pub links: Vec<LinkView>,
+    /// Counts over all keys.
+    pub totals: Totals,
+    /// Whether a commit failed.
+    pub read_only: bool,
+    /// Ops in the delivery buffer.
+    pub waiting_ops: usize,
+    /// What ops in the delivery buffer wait for.
+    pub waiting_for: BTreeSet<Dot>,
+    /// Ops received from peers: all, and those this node had before.
+    pub received_ops: u64,
+    /// Of these, those it had before.
+    pub redundant_ops: u64,
+}
+
+/// What is known of one peer.
+#[derive(Clone, Debug, Default)]
+pub struct LinkView {
+    /// Its id, if it has ever said.
+    pub node: Option<NodeId>,
+    /// Since when it does not answer.
+    pub away_since: Option<WallMs>,
+    /// When it last answered or was heard.
+    pub heard: Option<WallMs>,
+    /// Its newest statement of itself.
+    pub vector: Option<VersionVector>,
+    /// The ops of this node's log that it lacks, by that statement.
+    pub lacks: Vec<OpRange>,
+}

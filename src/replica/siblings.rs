@@ -1,0 +1,78 @@
+//! Siblings: the values of one key whose writes did not know of each other (a dotted version vector set, in
+//! the manner of Preguiça, Baquero et al., "Dotted Version Vectors", 2010; the version vector is the node's
+//! one vector, not one a key, because delivery is causal).
+
+use std::collections::BTreeSet;
+
+use super::op::{Entry, Value};
+use crate::causality::{Ancestry, Dot, Hlc, VersionVector};
+
+/// One of a key's values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sibling {
+    /// The op that wrote it.
+    pub dot: Dot,
+    /// When that op was accepted.
+    pub hlc: Hlc,
+    /// Its place in this node's order of arrival (the position of its op in this node's log). Differs from
+    /// node to node; everything else is the same everywhere.
+    pub arrival: u64,
+    /// The value.
+    pub value: Value,
+}
+
+/// All values of one key, in order of arrival, the latest last. Empty: the key does not exist.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Siblings(Vec<Sibling>);
+
+impl Siblings {
+    /// The siblings given, in order of arrival.
+    pub fn new(mut siblings: Vec<Sibling>) -> Self {
+        siblings.sort_by_key(|sibling| (sibling.arrival, sibling.dot));
+        Self(siblings)
+    }
+
+    /// In order of arrival, the latest last.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Sibling> + ExactSizeIterator {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the key has no value.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The one that reached this node last: what a plain read shows.
+    pub fn latest(&self) -> Option<&Sibling> {
+        self.0.last()
+    }
+
+    /// The one with the highest clock reading, then node, incarnation, counter: the same on every node.
+    pub fn newest(&self) -> Option<&Sibling> {
+        self.0.iter().max_by_key(|sibling| (sibling.hlc, sibling.dot))
+    }
+
+    /// Applies one entry of the op `dot`: drops what it replaces, adds its value if it has one.
+    pub fn apply(&mut self, dot: Dot, hlc: Hlc, arrival: u64, entry: &Entry) {
+        self.0.retain(|sibling| !entry.replaces.contains(&sibling.dot));
+        if let Some(value) = &entry.value {
+            self.0.push(Sibling { dot, hlc, arrival, value: value.clone() });
+        }
+    }
+
+    /// Merges the same key's siblings from two states: keeps what both have, and what the other side's
+    /// version vector does not cover (if it covers it without having it, it was replaced there). Siblings
+    /// held on both sides keep `self`'s arrival.
+    pub fn merge(&self, own: &VersionVector, other: &Self, others: &VersionVector, ancestry: &Ancestry) -> Self {
+        let held: BTreeSet<Dot> = self.iter().map(|sibling| sibling.dot).collect();
+        let theirs: BTreeSet<Dot> = other.iter().map(|sibling| sibling.dot).collect();
+        let kept = self.iter().filter(|sibling| theirs.contains(&sibling.dot) || !ancestry.covers(others, sibling.dot));
+        let added = other.iter().filter(|sibling| !held.contains(&sibling.dot) && !ancestry.covers(own, sibling.dot));
+        Self::new(kept.chain(added).cloned().collect())
+    }
+}
