@@ -1,1 +1,2 @@
+//! Wiring only: the parts are in the library.
 fn main() {}

@@ -9,15 +9,27 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::causality::{Dot, NodeId, VersionVector};
-use crate::replica::{Answer, LinkId, OpRange, Push, Rejection, View, Write, WriteError, Written};
+use crate::replica::{Answer, Key, LinkId, OpRange, Push, Rejection, Value, View, Write, WriteError, Written};
 use crate::storage::{BatchLimit, Snapshot, Storage, StorageError, StoredOp};
 
 /// What the owner's thread takes in.
 pub(super) enum Command {
     Write(Write, oneshot::Sender<Result<Written, WriteError>>),
     Push(Push, oneshot::Sender<Result<Answer, Rejection>>),
-    Answered { link: LinkId, carried: Vec<Dot>, answer: Answer },
-    SendFailed { link: LinkId, rejection: Option<Rejection> },
+    Answered {
+        link: LinkId,
+        carried: Vec<Dot>,
+        answer: Answer,
+    },
+    SendFailed {
+        link: LinkId,
+        rejection: Option<Rejection>,
+    },
+    /// A group commit ended.
+    Committed {
+        through: u64,
+        outcome: Result<(), StorageError>,
+    },
     Stop,
 }
 
@@ -43,16 +55,33 @@ pub(super) struct Shared {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) view: watch::Receiver<Arc<View>>,
     pub(super) storage: Arc<dyn Storage>,
-    pub(super) waiting: AtomicUsize,
-    pub(super) max_waiting: usize,
+    pub(super) admission: Admission,
 }
 
-/// The node has as many requests waiting as it may have; try again later. Nothing changed.
+/// Bounds what waits for the disk.
+pub(super) struct Admission {
+    pub(super) limit: AdmissionLimit,
+    requests: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// How much may wait for the disk at once, of writes and pushes together.
+#[derive(Clone, Copy, Debug)]
+pub struct AdmissionLimit {
+    /// Requests.
+    pub requests: usize,
+    /// Bytes of their keys and values. One request is admitted whatever its size when nothing else waits.
+    pub bytes: usize,
+}
+
+/// As much waits for the disk as may; try again later. Nothing changed.
 #[derive(Debug, thiserror::Error)]
-#[error("{waiting} requests are waiting for the disk, the most that may")]
+#[error("{requests} requests with {bytes} bytes are waiting for the disk; no more may")]
 pub struct Overloaded {
-    /// How many.
-    pub waiting: usize,
+    /// How many requests, with this one.
+    pub requests: usize,
+    /// How many bytes, with this one's.
+    pub bytes: usize,
 }
 
 /// A write that got no dot.
@@ -120,7 +149,8 @@ impl NodeHandle {
 
     /// Writes: returns once it is durable and visible on this node.
     pub async fn write(&self, write: Write) -> Result<Written, SetError> {
-        let _admitted = self.admit()?;
+        let bytes = write.entries.iter().map(|(key, value)| size(key, value.as_ref())).sum();
+        let _admitted = self.shared.admission.admit(bytes)?;
         let (reply, outcome) = oneshot::channel();
         self.shared.commands.send(Command::Write(write, reply)).map_err(|_| SetError::Stopping)?;
         Ok(outcome.await.map_err(|_| SetError::Stopping)??)
@@ -128,7 +158,9 @@ impl NodeHandle {
 
     /// Takes a peer's push: returns once all of it that could be delivered is durable and visible.
     pub async fn push(&self, push: Push) -> Result<Answer, PushError> {
-        let _admitted = self.admit()?;
+        let entries = push.ops.iter().flat_map(|op| &op.entries);
+        let _admitted =
+            self.shared.admission.admit(entries.map(|entry| size(&entry.key, entry.value.as_ref())).sum())?;
         let (reply, outcome) = oneshot::channel();
         self.shared.commands.send(Command::Push(push, reply)).map_err(|_| PushError::Stopping)?;
         Ok(outcome.await.map_err(|_| PushError::Stopping)??)
@@ -164,7 +196,7 @@ impl NodeHandle {
     pub fn status(&self) -> Status {
         Status {
             view: self.shared.view.borrow().clone(),
-            waiting_requests: self.shared.waiting.load(Ordering::Relaxed),
+            waiting_requests: self.shared.admission.requests.load(Ordering::Relaxed),
         }
     }
 
@@ -201,21 +233,37 @@ impl NodeHandle {
         let reached = view.wait_for(|view| condition(view));
         matches!(timeout_at(deadline, reached).await, Ok(Ok(_)))
     }
+}
 
-    fn admit(&self) -> Result<Admitted<'_>, Overloaded> {
-        let waiting = self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        let admitted = Admitted(&self.shared.waiting);
-        if waiting < self.shared.max_waiting { Ok(admitted) } else { Err(Overloaded { waiting }) }
+impl Admission {
+    pub(super) fn new(limit: AdmissionLimit) -> Self {
+        Self { limit, requests: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
+    }
+
+    fn admit(&self, bytes: usize) -> Result<Admitted<'_>, Overloaded> {
+        let requests = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let all_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let admitted = Admitted { admission: self, bytes };
+        let fits = requests <= self.limit.requests && all_bytes <= self.limit.bytes;
+        if fits || requests == 1 { Ok(admitted) } else { Err(Overloaded { requests, bytes: all_bytes }) }
     }
 }
 
 /// Counts a request as waiting for as long as it lives.
-struct Admitted<'a>(&'a AtomicUsize);
+struct Admitted<'a> {
+    admission: &'a Admission,
+    bytes: usize,
+}
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.admission.requests.fetch_sub(1, Ordering::Relaxed);
+        self.admission.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
+}
+
+fn size(key: &Key, value: Option<&Value>) -> usize {
+    key.len() + value.map_or(0, |value| value.len())
 }
 
 fn holders(view: &View, own: NodeId, dot: Dot) -> BTreeSet<NodeId> {

@@ -227,8 +227,6 @@ pub struct Recovered {
     pub checkpoint: Checkpoint,
     /// The parents of every incarnation ever applied.
     pub ancestry: Ancestry,
-    /// For every origin in the op log, its last op there. (The log has no gaps below it down to its floor.)
-    pub log: Vec<Dot>,
 }
 
 /// Consecutive ops of one origin, both ends included.

@@ -1,0 +1,261 @@
+//! The owner's and the committer's threads.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{io, thread};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::handle::{Admission, AdmissionLimit, Command, Members, NodeHandle, Shared};
+use super::observer::Observer;
+use crate::causality::WallMs;
+use crate::replica::{
+    Answer, Append, Checkpoint, Effect, Input, MonoMs, Now, Recovered, Rejection, Replica, ReplicaOptions, RequestId,
+    Seed, Send, TICK_MS, View, WriteError, Written,
+};
+use crate::storage::{Storage, StorageError};
+
+/// How many commands are taken in a row before the owner looks at its clock and the committer again.
+const MAX_COMMANDS_IN_A_ROW: usize = 1_024;
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// How its replica behaves.
+    pub replica: ReplicaOptions,
+    /// Fresh random bits.
+    pub seed: Seed,
+    /// How much may wait for the disk.
+    pub admission: AdmissionLimit,
+}
+
+/// A node that runs.
+pub struct Running {
+    /// For the shells.
+    pub handle: NodeHandle,
+    /// What is to be sent to each peer, in the order of `ReplicaOptions::peers`. One order is under way at a
+    /// time; each must be followed by `NodeHandle::answered` or `NodeHandle::send_failed`.
+    pub orders: Vec<mpsc::Receiver<Send>>,
+    /// Resolves when the node's thread has ended, for whatever reason.
+    pub ended: oneshot::Receiver<()>,
+    owner: JoinHandle<()>,
+}
+
+impl Running {
+    /// Finishes what was taken in, and ends the node's threads. Blocks until they have ended.
+    pub fn stop(self) {
+        // If the thread has ended already there is nothing to stop.
+        let _ = self.handle.shared.commands.send(Command::Stop);
+        if self.owner.join().is_err() {
+            tracing::error!("the node's thread had panicked");
+        }
+    }
+}
+
+/// Starts a node on what its storage holds.
+pub fn start(
+    options: NodeOptions,
+    storage: Arc<dyn Storage>,
+    recovered: Recovered,
+    observer: Arc<dyn Observer>,
+) -> io::Result<Running> {
+    let NodeOptions { replica: replica_options, seed, admission } = options;
+    let members = Members {
+        cluster: replica_options.cluster.clone(),
+        own: replica_options.node,
+        count: replica_options.peers.len() + 1,
+    };
+    let (order_senders, orders) = replica_options.peers.iter().map(|_| mpsc::channel(1)).unzip();
+    let replica = Replica::new(replica_options, seed, recovered);
+    let (view_sender, view) = watch::channel(Arc::new(replica.view()));
+    let (commands, inbox) = channel();
+    let (group_sender, groups) = channel();
+    let (ended_sender, ended) = oneshot::channel();
+
+    let committer = Committer { storage: storage.clone(), groups, done: commands.clone() };
+    thread::Builder::new().name("commit".to_owned()).spawn(move || committer.run())?;
+    let owner = Owner {
+        replica,
+        storage: storage.clone(),
+        observer,
+        started: Instant::now(),
+        inbox,
+        groups: group_sender,
+        staged: Vec::new(),
+        committing: false,
+        next_request: 0,
+        writes: BTreeMap::new(),
+        pushes: BTreeMap::new(),
+        orders: order_senders,
+        view: view_sender,
+    };
+    let owner = thread::Builder::new().name("owner".to_owned()).spawn(move || {
+        owner.run();
+        // Whoever waits for the end is told even when `run` panics, by the sender's drop.
+        drop(ended_sender);
+    })?;
+    let handle = NodeHandle {
+        shared: Arc::new(Shared { members, commands, view, storage, admission: Admission::new(admission) }),
+    };
+    Ok(Running { handle, orders, ended, owner })
+}
+
+/// Appends that go into one commit, with the checkpoint after the last of them.
+struct Group {
+    appends: Vec<Append>,
+    checkpoint: Checkpoint,
+}
+
+struct Committer {
+    storage: Arc<dyn Storage>,
+    groups: Receiver<Group>,
+    done: Sender<Command>,
+}
+
+impl Committer {
+    fn run(self) {
+        for Group { appends, checkpoint } in self.groups {
+            // A panic in the engine is a failed commit: the node must go read-only, not fall silent.
+            let commit = AssertUnwindSafe(|| self.storage.commit(&appends, &checkpoint));
+            let outcome = catch_unwind(commit).unwrap_or_else(|_| Err(StorageError::Engine("it panicked".to_owned())));
+            if self.done.send(Command::Committed { through: checkpoint.position, outcome }).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+struct Owner {
+    replica: Replica,
+    storage: Arc<dyn Storage>,
+    observer: Arc<dyn Observer>,
+    started: Instant,
+    inbox: Receiver<Command>,
+    groups: Sender<Group>,
+    /// Staged, and not yet handed to the committer.
+    staged: Vec<Append>,
+    committing: bool,
+    next_request: u64,
+    writes: BTreeMap<RequestId, oneshot::Sender<Result<Written, WriteError>>>,
+    pushes: BTreeMap<RequestId, oneshot::Sender<Result<Answer, Rejection>>>,
+    orders: Vec<mpsc::Sender<Send>>,
+    view: watch::Sender<Arc<View>>,
+}
+
+impl Owner {
+    fn run(mut self) {
+        let tick = Duration::from_millis(TICK_MS);
+        let mut next_tick = Instant::now();
+        let mut stopping = false;
+        while !stopping || self.committing || !self.staged.is_empty() {
+            let wait = next_tick.saturating_duration_since(Instant::now());
+            let first = match self.inbox.recv_timeout(wait) {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let commands = first.into_iter().chain(self.inbox.try_iter()).take(MAX_COMMANDS_IN_A_ROW);
+            for command in commands.collect::<Vec<_>>() {
+                match command {
+                    Command::Stop => stopping = true,
+                    other => self.take(other),
+                }
+            }
+            if Instant::now() >= next_tick {
+                next_tick = Instant::now() + tick;
+                self.feed(Input::Tick);
+            }
+            self.commit();
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Write(write, reply) => {
+                let request = self.name_request();
+                self.writes.insert(request, reply);
+                self.feed(Input::Write { request, write });
+            }
+            Command::Push(push, reply) => {
+                let request = self.name_request();
+                self.pushes.insert(request, reply);
+                self.feed(Input::Push { request, push });
+            }
+            Command::Answered { link, carried, answer } => self.feed(Input::Answered { link, carried, answer }),
+            Command::SendFailed { link, rejection } => self.feed(Input::SendFailed { link, rejection }),
+            Command::Committed { through, outcome } => {
+                self.committing = false;
+                match outcome {
+                    Ok(()) => self.feed(Input::Persisted { through }),
+                    Err(error) => {
+                        tracing::error!(%error, "a commit failed: this node is READ-ONLY until it is restarted");
+                        self.staged.clear();
+                        self.feed(Input::PersistFailed);
+                    }
+                }
+            }
+            Command::Stop => unreachable!("taken by `run`"),
+        }
+    }
+
+    /// Hands what was staged to the committer, if it is idle.
+    fn commit(&mut self) {
+        if self.committing || self.staged.is_empty() {
+            return;
+        }
+        let group = Group { appends: std::mem::take(&mut self.staged), checkpoint: self.replica.checkpoint() };
+        self.groups.send(group).expect("the committer ends only after the owner, which holds this end");
+        self.committing = true;
+    }
+
+    fn feed(&mut self, input: Input) {
+        // Only these inputs can change what the view shows.
+        let publish = !matches!(input, Input::Write { .. } | Input::Tick);
+        let effects = self.replica.handle(self.now(), input, &*self.storage);
+        if publish {
+            // Before anyone is answered: who has been told of a write must find it.
+            self.view.send_replace(Arc::new(self.replica.view()));
+        }
+        for effect in effects {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Append(append) => self.staged.push(append),
+            Effect::Written { request, outcome } => {
+                if let Some(reply) = self.writes.remove(&request) {
+                    // A client that went away doesn't need the answer.
+                    let _ = reply.send(outcome);
+                }
+            }
+            Effect::Pushed { request, outcome } => {
+                if let Some(reply) = self.pushes.remove(&request) {
+                    let _ = reply.send(outcome);
+                }
+            }
+            Effect::Send(send) => {
+                // There is room: one order is under way at a time. A sender that has ended needs no orders.
+                let _ = self.orders[send.link.0].try_send(send);
+            }
+            Effect::Visible(visible) => self.observer.visible(&visible),
+            Effect::Acknowledged { peer, ops } => self.observer.acknowledged(peer, &ops),
+            Effect::Peer { link, node, change } => self.observer.peer(link, node, change),
+        }
+    }
+
+    fn name_request(&mut self) -> RequestId {
+        self.next_request += 1;
+        RequestId(self.next_request)
+    }
+
+    fn now(&self) -> Now {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { mono: MonoMs(self.started.elapsed().as_millis() as u64), wall: WallMs(since_epoch.as_millis() as u64) }
+    }
+}

@@ -1,0 +1,82 @@
+//! The delivery buffer: ops that came before something they depend on.
+//!
+//! Bounded and volatile: nothing in it was acknowledged, so it may be lost at any time and nothing is ever
+//! evicted from it. Each op waits for one missing dot at a time; when that is staged, it is looked at again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::op::Op;
+use crate::causality::{Dot, NodeId, WallMs};
+
+/// An op with how it came here.
+#[derive(Clone, Debug)]
+pub(super) struct Received {
+    pub(super) op: Arc<Op>,
+    pub(super) from: NodeId,
+    pub(super) at: WallMs,
+}
+
+#[derive(Debug)]
+pub(super) struct DeliveryBuffer {
+    waiting: BTreeMap<Dot, Received>,
+    /// Missing dot → the ops that wait for it.
+    blocked: BTreeMap<Dot, Vec<Dot>>,
+    bytes: usize,
+    max_ops: usize,
+    max_bytes: usize,
+}
+
+/// There is no room; nothing changed.
+#[derive(Debug)]
+pub(super) struct Full;
+
+impl DeliveryBuffer {
+    pub(super) fn new(max_ops: usize, max_bytes: usize) -> Self {
+        Self { waiting: BTreeMap::new(), blocked: BTreeMap::new(), bytes: 0, max_ops, max_bytes }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn contains(&self, dot: Dot) -> bool {
+        self.waiting.contains_key(&dot)
+    }
+
+    /// The dots that ops here wait for.
+    pub(super) fn missing(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.blocked.keys().copied()
+    }
+
+    /// Keeps an op until `missing` is staged.
+    pub(super) fn insert(&mut self, received: Received, missing: Dot) -> Result<(), Full> {
+        let bytes = size(&received.op);
+        if self.waiting.len() >= self.max_ops || self.bytes + bytes > self.max_bytes {
+            return Err(Full);
+        }
+        self.bytes += bytes;
+        self.blocked.entry(missing).or_default().push(received.op.dot);
+        self.waiting.insert(received.op.dot, received);
+        Ok(())
+    }
+
+    /// Takes out the ops that waited for `dot`, in order. Those that wait for something else too are put
+    /// back by the caller; there is room for them.
+    pub(super) fn take_blocked_on(&mut self, dot: Dot) -> Vec<Received> {
+        let mut dots = self.blocked.remove(&dot).unwrap_or_default();
+        dots.sort();
+        let taken: Vec<Received> = dots.iter().filter_map(|dot| self.waiting.remove(dot)).collect();
+        self.bytes -= taken.iter().map(|received| size(&received.op)).sum::<usize>();
+        taken
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.max_ops, self.max_bytes);
+    }
+}
+
+fn size(op: &Op) -> usize {
+    let entries = op.entries.iter().map(|entry| entry.key.len() + entry.value.as_ref().map_or(0, |value| value.len()));
+    entries.sum()
+}

@@ -1,0 +1,55 @@
+//! What a peer lacks, worked out from its statement.
+
+use std::collections::BTreeSet;
+
+use super::effect::OpRange;
+use super::message::Statement;
+use crate::causality::{Ancestry, Dot, Origin, VersionVector};
+
+/// What is known of a peer's state: its newest statement, with what it said is implied by it.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) statement: Statement,
+    pub(super) implied: Vec<Dot>,
+}
+
+impl Known {
+    /// How far the peer has `origin`.
+    pub(super) fn have(&self, origin: Origin, ancestry: &Ancestry) -> u64 {
+        let said = self.implied.iter().filter(|dot| dot.origin == origin).map(|dot| dot.counter).max();
+        ancestry.covered_up_to(&self.statement.vector, origin).max(said.unwrap_or(0))
+    }
+
+    /// The ops that a state at `vector` includes and the peer does not, an entry an origin.
+    ///
+    /// Walks from the vector's entries down the ancestry, and no further than to incarnations that the peer
+    /// has something of: having the first op of one implies having its parents.
+    pub(super) fn lacks(&self, vector: &VersionVector, ancestry: &Ancestry) -> Vec<OpRange> {
+        let mut ranges = Vec::new();
+        let mut visited = BTreeSet::new();
+        let mut open: Vec<Dot> = vector.entries().collect();
+        while let Some(last) = open.pop() {
+            let have = self.have(last.origin, ancestry);
+            if have < last.counter {
+                ranges.push(OpRange { origin: last.origin, first: have + 1, last: last.counter });
+            }
+            if have == 0 && visited.insert(last.origin) {
+                open.extend(ancestry.parents(last.origin));
+            }
+        }
+        merge(ranges)
+    }
+}
+
+/// One range an origin: two incarnations may name different last ops of a common parent.
+fn merge(mut ranges: Vec<OpRange>) -> Vec<OpRange> {
+    ranges.sort();
+    ranges.dedup_by(|next, kept| {
+        let same = next.origin == kept.origin;
+        if same {
+            kept.last = kept.last.max(next.last);
+        }
+        same
+    });
+    ranges
+}

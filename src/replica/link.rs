@@ -1,0 +1,297 @@
+//! One peer: what is known of it, what was sent to it, when to try again; and what to offer it now.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::effect::{Effect, LinkId, LinkView, MonoMs, Now, OpRange, PeerChange, Send};
+use super::lacking::Known;
+use super::message::{Answer, Push, Rejection, Statement};
+use super::{Replica, ReplicaOptions};
+use crate::causality::{Ancestry, Dot, NodeId, Origin, VersionVector, WallMs};
+
+/// The longest pause between tries to reach a peer, and the first.
+const MAX_RETRY_MS: u64 = 400;
+const FIRST_RETRY_MS: u64 = 50;
+
+/// After how long without progress ops that were sent, and that the peer took without delivering them, are
+/// sent again: its buffer is volatile.
+const RESEND_AFTER_MS: u64 = 1_000;
+
+/// How long a node that stands further down the ring waits before it forwards, so that not all do at once.
+const FORWARD_STAGGER_MS: u64 = 100;
+const MAX_FORWARD_STAGGER_MS: u64 = 1_000;
+
+/// How many earlier boots of a peer are remembered, to know a late statement of one.
+const MAX_OLD_BOOTS: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Link {
+    node: Option<NodeId>,
+    /// Whether the id is configured; else it is what the address answered first.
+    configured: bool,
+    known: Option<Known>,
+    old_boots: VecDeque<u64>,
+    /// Origin → the last op that was sent and taken, where that is more than the statement includes.
+    sent: BTreeMap<Origin, u64>,
+    under_way: bool,
+    failures: u32,
+    retry_at: MonoMs,
+    digest_at: MonoMs,
+    /// Since when it has not answered, once that is more than a hiccup.
+    away: Option<Now>,
+    heard: Option<WallMs>,
+    /// For each origin of which the peer lacks ops: how far it has it, and since when that is so.
+    lags: BTreeMap<Origin, Lag>,
+    /// Other nodes' origins whose ops this node sends, because the peer doesn't get them.
+    forward: BTreeSet<Origin>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Lag {
+    have: u64,
+    since: MonoMs,
+}
+
+impl Link {
+    pub(super) fn new(node: Option<NodeId>) -> Self {
+        Self {
+            node,
+            configured: node.is_some(),
+            known: None,
+            old_boots: VecDeque::new(),
+            sent: BTreeMap::new(),
+            under_way: false,
+            failures: 0,
+            retry_at: MonoMs(0),
+            digest_at: MonoMs(0),
+            away: None,
+            heard: None,
+            lags: BTreeMap::new(),
+            forward: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn view(&self, applied: &VersionVector, ancestry: &Ancestry) -> LinkView {
+        LinkView {
+            node: self.node,
+            away_since: self.away.map(|since| since.wall),
+            heard: self.heard,
+            vector: self.known.as_ref().map(|known| known.statement.vector.clone()),
+            lacks: self.lacks(applied, ancestry),
+        }
+    }
+
+    fn lacks(&self, applied: &VersionVector, ancestry: &Ancestry) -> Vec<OpRange> {
+        self.known.as_ref().map_or_else(Vec::new, |known| known.lacks(applied, ancestry))
+    }
+
+    /// Whether `statement` is newer than what is known. A boot that was followed by another is not.
+    fn is_news(&self, statement: &Statement) -> bool {
+        match &self.known {
+            Some(known) if known.statement.boot == statement.boot => known.statement.number < statement.number,
+            _ => !self.old_boots.contains(&statement.boot),
+        }
+    }
+
+    /// Takes a newer statement in place of the old one.
+    fn replace_known(&mut self, statement: Statement, implied: Vec<Dot>) {
+        let old = self.known.replace(Known { statement, implied });
+        let boot = self.known.as_ref().map(|known| known.statement.boot);
+        if let Some(old) = old.filter(|old| Some(old.statement.boot) != boot) {
+            self.old_boots.push_back(old.statement.boot);
+            if self.old_boots.len() > MAX_OLD_BOOTS {
+                self.old_boots.pop_front();
+            }
+            self.sent.clear();
+            self.lags.clear();
+            self.forward.clear();
+        }
+    }
+
+    /// Notes where the peer makes no progress: such an origin is forwarded, or sent again.
+    fn note_lags(&mut self, now: MonoMs, lacks: &[OpRange], own: NodeId, forward_after_ms: u64) {
+        let lacked: BTreeSet<Origin> = lacks.iter().map(|range| range.origin).collect();
+        self.lags.retain(|origin, _| lacked.contains(origin));
+        self.forward.retain(|origin| lacked.contains(origin));
+        self.sent.retain(|origin, _| lacked.contains(origin));
+        for range in lacks {
+            let have = range.first - 1;
+            let lag = self.lags.entry(range.origin).or_insert(Lag { have, since: now });
+            if lag.have != have {
+                *lag = Lag { have, since: now };
+            }
+            let stuck_ms = now.since(lag.since);
+            if range.origin.node != own && stuck_ms >= forward_after_ms {
+                self.forward.insert(range.origin);
+            }
+            if stuck_ms >= RESEND_AFTER_MS {
+                self.sent.remove(&range.origin);
+            }
+        }
+    }
+
+    /// What to send now: of what the peer lacks, this node's own ops and those to be forwarded, without
+    /// what was sent already.
+    fn to_send(&self, lacks: Vec<OpRange>, own: NodeId) -> Vec<OpRange> {
+        let wanted = lacks.into_iter().filter(|range| range.origin.node == own || self.forward.contains(&range.origin));
+        let rest = wanted.map(|range| {
+            let sent = self.sent.get(&range.origin).copied().unwrap_or(0);
+            OpRange { first: range.first.max(sent + 1), ..range }
+        });
+        rest.filter(|range| range.count() > 0).collect()
+    }
+
+    fn back_off(&mut self, now: MonoMs, random: u64) {
+        // The first retry is at once, on a fresh connection; then growing pauses, each shortened by up to a
+        // quarter so that peers don't try in step.
+        let pause = match self.failures {
+            0 | 1 => 0,
+            failures => (FIRST_RETRY_MS << (failures - 2).min(8)).min(MAX_RETRY_MS),
+        };
+        let jitter = if pause == 0 { 0 } else { random % (pause / 4) };
+        self.retry_at = MonoMs(now.0 + pause - jitter);
+    }
+}
+
+impl Replica {
+    /// Sends to every peer what it should get now.
+    pub(super) fn offer_all(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for index in 0..self.links.len() {
+            self.offer(LinkId(index), now, effects);
+        }
+    }
+
+    fn offer(&mut self, id: LinkId, now: Now, effects: &mut Vec<Effect>) {
+        let link = &self.links[id.0];
+        if link.under_way || now.mono < link.retry_at {
+            return;
+        }
+        let ops = link.to_send(link.lacks(&self.applied, &self.ancestry), self.options.node);
+        if link.failures == 0 && ops.is_empty() && now.mono < link.digest_at {
+            return;
+        }
+        let probe = link.failures > 0 || ops.is_empty();
+        let sender = self.statement();
+        let link = &mut self.links[id.0];
+        link.under_way = true;
+        link.digest_at = MonoMs(now.mono.0 + self.options.digest_interval_ms);
+        let push = Push { cluster: self.options.cluster.clone(), to: link.node, sender, ops: Vec::new() };
+        effects.push(Effect::Send(Send { link: id, push, ops, probe }));
+    }
+
+    pub(super) fn answered(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        carried: &[Dot],
+        answer: Answer,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(link) = self.links.get_mut(id.0) else { return };
+        let node = answer.receiver.node;
+        if node == self.options.node || link.node.is_some_and(|expected| expected != node) {
+            self.send_failed(now, id, Some(Rejection::Misdirected { actual: node }), effects);
+            return;
+        }
+        link.node = Some(node);
+        link.under_way = false;
+        link.failures = 0;
+        link.retry_at = now.mono;
+        for dot in carried {
+            let sent = link.sent.entry(dot.origin).or_insert(0);
+            *sent = dot.counter.max(*sent);
+        }
+        if answer.redundant > 0 {
+            // Somebody else brings these to the peer too.
+            for dot in carried.iter().filter(|dot| dot.origin.node != self.options.node) {
+                link.forward.remove(&dot.origin);
+                link.lags.remove(&dot.origin);
+            }
+        }
+        if !answer.missing.is_empty() {
+            // Refused for lack of room: what is missing first, then all again.
+            link.sent.clear();
+            link.retry_at = MonoMs(now.mono.0 + FIRST_RETRY_MS);
+        }
+        self.learn(now, id, answer.receiver, answer.implied, effects);
+        let link = &mut self.links[id.0];
+        link.forward.extend(answer.missing.iter().map(|dot| dot.origin));
+        if let Some(since) = link.away.take() {
+            let lacks = link.lacks(&self.applied, &self.ancestry).iter().map(OpRange::count).sum();
+            let change = PeerChange::Back { away_ms: now.mono.since(since.mono), lacks };
+            effects.push(Effect::Peer { link: id, node: link.node, change });
+        }
+    }
+
+    pub(super) fn send_failed(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        rejection: Option<Rejection>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let random = self.random.next();
+        let Some(link) = self.links.get_mut(id.0) else { return };
+        link.under_way = false;
+        link.failures = link.failures.saturating_add(1);
+        link.sent.clear();
+        link.back_off(now.mono, random);
+        if matches!(rejection, Some(Rejection::Misdirected { .. })) && !link.configured {
+            // Another node has that address now: learn anew who it is.
+            link.node = None;
+            link.known = None;
+        }
+        // One failure is a hiccup: the connection may just have been old.
+        if link.failures >= 2 && link.away.is_none() {
+            link.away = Some(now);
+            effects.push(Effect::Peer { link: id, node: link.node, change: PeerChange::Away });
+        }
+    }
+
+    /// A peer was heard by its own push: its statement counts, and if it did not answer, it may now.
+    pub(super) fn heard_from(&mut self, now: Now, statement: Statement, effects: &mut Vec<Effect>) {
+        let Some(index) = self.links.iter().position(|link| link.node == Some(statement.node)) else { return };
+        let link = &mut self.links[index];
+        if link.failures > 0 {
+            link.retry_at = now.mono;
+        }
+        self.learn(now, LinkId(index), statement, Vec::new(), effects);
+    }
+
+    /// Takes note of a peer's statement, and says which of this node's ops it acknowledges.
+    fn learn(&mut self, now: Now, id: LinkId, statement: Statement, implied: Vec<Dot>, effects: &mut Vec<Effect>) {
+        let stagger_ms = self.forward_stagger_ms(statement.node);
+        let ReplicaOptions { node: own, forward_after_ms, .. } = self.options;
+        let link = &mut self.links[id.0];
+        link.heard = Some(now.wall);
+        if !link.is_news(&statement) {
+            return;
+        }
+        let before = link.lacks(&self.applied, &self.ancestry);
+        let peer = statement.node;
+        link.replace_known(statement, implied);
+        let lacks = link.lacks(&self.applied, &self.ancestry);
+        link.note_lags(now.mono, &lacks, own, forward_after_ms + stagger_ms);
+        let ops: Vec<OpRange> =
+            before.iter().filter(|range| range.origin.node == own).filter_map(|range| less(range, &lacks)).collect();
+        if !ops.is_empty() {
+            effects.push(Effect::Acknowledged { peer, ops });
+        }
+    }
+
+    /// Nodes that could forward to `peer` stand in a ring; each waits a little longer than the one before.
+    fn forward_stagger_ms(&self, peer: NodeId) -> u64 {
+        let own = self.options.node;
+        let before = self.links.iter().filter_map(|link| link.node).filter(|node| *node != peer && *node < own).count();
+        // Of the others one is the origin itself.
+        (before.saturating_sub(1) as u64 * FORWARD_STAGGER_MS).min(MAX_FORWARD_STAGGER_MS)
+    }
+}
+
+/// What of a range that was lacking is not lacking any more.
+fn less(range: &OpRange, lacks: &[OpRange]) -> Option<OpRange> {
+    let last = match lacks.iter().find(|still| still.origin == range.origin) {
+        Some(still) => range.last.min(still.first - 1),
+        None => range.last,
+    };
+    Some(OpRange { last, ..*range }).filter(|gained| gained.count() > 0)
+}

@@ -1,0 +1,126 @@
+//! A peer's push: whom it is for, delivering its ops, and the answer once they are durable.
+
+use super::delivery::Received;
+use super::effect::{Effect, Now, RequestId};
+use super::message::{Answer, Push, Rejection};
+use super::{KeyStates, Replica, Unreadable};
+use crate::causality::{Dot, Origin};
+
+/// An answer that is given when the log is durable up to a position.
+#[derive(Debug)]
+pub(super) struct PendingAnswer {
+    pub(super) request: RequestId,
+    after: u64,
+    outcome: Outcome,
+}
+
+/// What there is to say about a push besides this node's statement.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// Origins that the push named.
+    named: Vec<Origin>,
+    missing: Vec<Dot>,
+    redundant: u64,
+}
+
+impl Replica {
+    pub(super) fn receive(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        push: Push,
+        states: &dyn KeyStates,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Err(rejection) = self.check_address(&push) {
+            effects.push(Effect::Pushed { request, outcome: Err(rejection) });
+            return;
+        }
+        let named = push.sender.vector.entries().map(|dot| dot.origin);
+        let mut outcome = Outcome { named: named.collect(), ..Outcome::default() };
+        for op in &push.ops {
+            if outcome.named.last() != Some(&op.dot.origin) {
+                outcome.named.push(op.dot.origin);
+            }
+        }
+        outcome.named.sort();
+        outcome.named.dedup();
+        let sender = push.sender.node;
+        let carries_ops = !push.ops.is_empty();
+        self.heard_from(now, push.sender, effects);
+        for op in push.ops {
+            let received = Received { op, from: sender, at: now.wall };
+            if let Err(Unreadable(why)) = self.take_op(received, &mut outcome, states, effects) {
+                effects.push(Effect::Pushed { request, outcome: Err(Rejection::Unreadable(why)) });
+                return;
+            }
+        }
+        // An op that was here before may still be on its way to the disk, so any push with ops waits for all
+        // that is staged.
+        let after = if carries_ops { self.position } else { 0 };
+        self.answers.push_back(PendingAnswer { request, after, outcome });
+        self.answer_durable(effects);
+    }
+
+    fn check_address(&self, push: &Push) -> Result<(), Rejection> {
+        if push.cluster != self.options.cluster {
+            return Err(Rejection::WrongCluster { actual: self.options.cluster.clone() });
+        }
+        let own = self.options.node;
+        if push.to.is_some_and(|node| node != own) {
+            return Err(Rejection::Misdirected { actual: own });
+        }
+        if self.read_only && !push.ops.is_empty() {
+            return Err(Rejection::ReadOnly);
+        }
+        Ok(())
+    }
+
+    /// Takes one op of a push: delivers it, lets it wait, refuses it, or finds that it was here before.
+    fn take_op(
+        &mut self,
+        received: Received,
+        outcome: &mut Outcome,
+        states: &dyn KeyStates,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Unreadable> {
+        self.received_ops += 1;
+        let dot = received.op.dot;
+        if self.ancestry.covers(&self.staged, dot) || self.buffer.contains(dot) {
+            self.redundant_ops += 1;
+            outcome.redundant += 1;
+            return Ok(());
+        }
+        match self.first_missing(&received.op) {
+            None => self.deliver(received, states, effects),
+            Some(missing) => {
+                if self.buffer.insert(received, missing).is_err() && !outcome.missing.contains(&missing) {
+                    outcome.missing.push(missing);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the answers that waited for what is durable now, and those that wait for nothing.
+    pub(super) fn answer_durable(&mut self, effects: &mut Vec<Effect>) {
+        let durable = self.durable;
+        let (ready, waiting) =
+            std::mem::take(&mut self.answers).into_iter().partition(|answer| answer.after <= durable);
+        self.answers = waiting;
+        for PendingAnswer { request, outcome, .. } in Vec::from(ready) {
+            let answer = self.answer(outcome);
+            effects.push(Effect::Pushed { request, outcome: Ok(answer) });
+        }
+    }
+
+    fn answer(&mut self, outcome: Outcome) -> Answer {
+        let implied = |origin: &Origin| match self.ancestry.covered_up_to(&self.applied, *origin) {
+            0 => None,
+            counter => Some(origin.dot(counter)).filter(|_| self.applied.get(*origin) == 0),
+        };
+        let implied = outcome.named.iter().filter_map(implied).collect();
+        let Outcome { missing, redundant, .. } = outcome;
+        Answer { receiver: self.statement(), implied, missing, redundant }
+    }
+}

@@ -1,0 +1,172 @@
+//! Staging: giving ops their place in the log and working out what follows from them, ahead of the disk; and
+//! what happens when the disk has them, or fails.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::delivery::Received;
+use super::effect::{Append, Effect, Replaces, RequestId, Totals, Visible, WriteError, Written};
+use super::message::Rejection;
+use super::op::{Key, Op};
+use super::siblings::Siblings;
+use super::{KeyStates, Replica, Unreadable};
+use crate::causality::{CausalContext, Dot, NodeId, WallMs};
+
+/// The states of keys that staged ops wrote, with the position of the last of them. Lies over the store.
+#[derive(Debug, Default)]
+pub(super) struct Overlay(BTreeMap<Key, (u64, Siblings)>);
+
+/// An op between its staging and its commit.
+#[derive(Debug)]
+pub(super) struct Staged {
+    position: u64,
+    op: Arc<Op>,
+    source: Source,
+    received: WallMs,
+    /// After it.
+    totals: Totals,
+}
+
+/// Where a staged op came from, and with that, who is waiting for it.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A client here, who is to be told; what it asked to replace decides what it has seen then.
+    Client(RequestId, Replaces),
+    /// A peer. Its push is answered when the log is durable up to some position (`PendingAnswer`).
+    Peer(NodeId),
+}
+
+impl Replica {
+    /// The siblings of a key as of the last op staged.
+    pub(super) fn staged_siblings(&self, key: &str, states: &dyn KeyStates) -> Result<Siblings, Unreadable> {
+        match self.overlay.0.get(key) {
+            Some((_, siblings)) => Ok(siblings.clone()),
+            None => states.siblings(key),
+        }
+    }
+
+    /// Puts an op at the end of the log. `held` are the siblings of its keys before it, in their order.
+    pub(super) fn stage(
+        &mut self,
+        op: Arc<Op>,
+        held: Vec<Siblings>,
+        source: Source,
+        received: WallMs,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.position += 1;
+        if !op.parents.is_empty() {
+            Arc::make_mut(&mut self.ancestry).insert(op.dot.origin, &op.parents);
+        }
+        self.ancestry.advance(&mut self.staged, op.dot);
+        if op.dot.origin.node != self.options.node {
+            self.changed.insert(op.dot.origin, op.dot.counter);
+        }
+        let mut states = Vec::with_capacity(op.entries.len());
+        for (entry, mut siblings) in op.entries.iter().zip(held) {
+            self.staged_totals.remove(&siblings);
+            siblings.apply(op.dot, op.hlc, self.position, entry);
+            self.staged_totals.add(&siblings);
+            self.overlay.0.insert(entry.key.clone(), (self.position, siblings.clone()));
+            states.push((entry.key.clone(), siblings));
+        }
+        effects.push(Effect::Append(Append { position: self.position, op: op.clone(), states }));
+        let totals = self.staged_totals;
+        self.pending.push_back(Staged { position: self.position, op, source, received, totals });
+    }
+
+    /// Stages a peer's op whose turn has come, and then every op of the buffer whose turn that makes it.
+    pub(super) fn deliver(
+        &mut self,
+        first: Received,
+        states: &dyn KeyStates,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Unreadable> {
+        let mut ready = vec![first];
+        while let Some(Received { op, from, at }) = ready.pop() {
+            let held: Result<Vec<_>, _> =
+                op.entries.iter().map(|entry| self.staged_siblings(&entry.key, states)).collect();
+            let dot = op.dot;
+            self.clock.observe(op.hlc, at);
+            // Unreadable: this op and those behind it are dropped; none was acknowledged, so they come again.
+            self.stage(op, held?, Source::Peer(from), at, effects);
+            for waiting in self.buffer.take_blocked_on(dot) {
+                match self.first_missing(&waiting.op) {
+                    None => ready.push(waiting),
+                    Some(missing) => {
+                        self.buffer.insert(waiting, missing).expect("it was just taken out, so there is room");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first dot that must be staged before `op` may be; `None` when its turn has come.
+    pub(super) fn first_missing(&self, op: &Op) -> Option<Dot> {
+        let previous = (op.dot.counter > 1).then(|| op.dot.origin.dot(op.dot.counter - 1));
+        let wanted = previous.into_iter().chain(op.parents.iter().copied()).chain(op.deps.iter().copied());
+        wanted.into_iter().find(|dot| !self.ancestry.covers(&self.staged, *dot))
+    }
+
+    /// Everything up to `through` is durable: applies it, and tells those who wait.
+    pub(super) fn persisted(&mut self, through: u64, effects: &mut Vec<Effect>) {
+        while let Some(staged) = self.pending.pop_front_if(|staged| staged.position <= through) {
+            let Staged { position, op, source, received, totals } = staged;
+            self.applied_totals = totals;
+            self.ancestry.advance(&mut self.applied, op.dot);
+            for entry in &op.entries {
+                if self.overlay.0.get(&entry.key).is_some_and(|(last, _)| *last <= position) {
+                    self.overlay.0.remove(&entry.key);
+                }
+            }
+            let from = match source {
+                Source::Client(request, replaces) => {
+                    // Ops are applied in log order: `applied` is the vector at this op's place in the log.
+                    let context = match replaces {
+                        Replaces::Held => CausalContext::of_state(self.applied.clone()),
+                        Replaces::Seen(context) => context.after_write(op.dot, &self.ancestry),
+                    };
+                    effects.push(Effect::Written { request, outcome: Ok(Written { dot: op.dot, context }) });
+                    None
+                }
+                Source::Peer(node) => Some(node),
+            };
+            effects.push(Effect::Visible(Visible { op, from, received }));
+        }
+        self.durable = self.durable.max(through);
+        self.answer_durable(effects);
+    }
+
+    /// A commit failed: nothing behind it can be kept either, and whether it is on disk is unknown.
+    pub(super) fn persist_failed(&mut self, effects: &mut Vec<Effect>) {
+        self.read_only = true;
+        for staged in std::mem::take(&mut self.pending) {
+            if let Source::Client(request, _) = staged.source {
+                effects.push(Effect::Written { request, outcome: Err(WriteError::OutcomeUnknown) });
+            }
+        }
+        for answer in std::mem::take(&mut self.answers) {
+            effects.push(Effect::Pushed { request: answer.request, outcome: Err(Rejection::ReadOnly) });
+        }
+        self.overlay = Overlay::default();
+        self.buffer.clear();
+        self.staged = self.applied.clone();
+        self.staged_totals = self.applied_totals;
+        self.position = self.durable;
+    }
+}
+
+impl Totals {
+    fn add(&mut self, siblings: &Siblings) {
+        self.keys += u64::from(!siblings.is_empty());
+        self.conflicts += u64::from(siblings.len() > 1);
+        self.siblings += siblings.len() as u64;
+    }
+
+    fn remove(&mut self, siblings: &Siblings) {
+        self.keys -= u64::from(!siblings.is_empty());
+        self.conflicts -= u64::from(siblings.len() > 1);
+        self.siblings -= siblings.len() as u64;
+    }
+}
