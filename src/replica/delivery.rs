@@ -19,7 +19,8 @@ pub(super) struct Received {
 
 #[derive(Debug)]
 pub(super) struct DeliveryBuffer {
-    waiting: BTreeMap<Dot, Received>,
+    /// Each with the dot that it waits for.
+    waiting: BTreeMap<Dot, (Received, Dot)>,
     /// Missing dot → the ops that wait for it.
     blocked: BTreeMap<Dot, Vec<Dot>>,
     bytes: usize,
@@ -49,6 +50,18 @@ impl DeliveryBuffer {
         self.blocked.keys().copied()
     }
 
+    /// What is really missing when an op waits for `dot`, which may itself be waiting here.
+    pub(super) fn root_of(&self, mut dot: Dot) -> Dot {
+        // Bounded, because ops that a faulty peer made up could wait for each other.
+        for _ in 0..self.waiting.len() {
+            match self.waiting.get(&dot) {
+                Some((_, missing)) => dot = *missing,
+                None => break,
+            }
+        }
+        dot
+    }
+
     /// Keeps an op until `missing` is staged.
     pub(super) fn insert(&mut self, received: Received, missing: Dot) -> Result<(), Full> {
         let bytes = size(&received.op);
@@ -57,7 +70,7 @@ impl DeliveryBuffer {
         }
         self.bytes += bytes;
         self.blocked.entry(missing).or_default().push(received.op.dot);
-        self.waiting.insert(received.op.dot, received);
+        self.waiting.insert(received.op.dot, (received, missing));
         Ok(())
     }
 
@@ -66,7 +79,8 @@ impl DeliveryBuffer {
     pub(super) fn take_blocked_on(&mut self, dot: Dot) -> Vec<Received> {
         let mut dots = self.blocked.remove(&dot).unwrap_or_default();
         dots.sort();
-        let taken: Vec<Received> = dots.iter().filter_map(|dot| self.waiting.remove(dot)).collect();
+        let taken: Vec<Received> =
+            dots.iter().filter_map(|dot| self.waiting.remove(dot)).map(|(received, _)| received).collect();
         self.bytes -= taken.iter().map(|received| size(&received.op)).sum::<usize>();
         taken
     }

@@ -152,6 +152,14 @@ impl Link {
     }
 }
 
+#[cfg(test)]
+impl Replica {
+    /// Whether something sent to a peer is neither answered nor failed yet.
+    pub(super) fn is_under_way(&self, id: LinkId) -> bool {
+        self.links[id.0].under_way
+    }
+}
+
 impl Replica {
     /// Sends to every peer what it should get now.
     pub(super) fn offer_all(&mut self, now: Now, effects: &mut Vec<Effect>) {
@@ -208,9 +216,11 @@ impl Replica {
             }
         }
         if !answer.missing.is_empty() {
-            // Refused for lack of room: what is missing first, then all again.
+            // Refused for lack of room: all again, what is missing first. At once, unless that did not help.
             link.sent.clear();
-            link.retry_at = MonoMs(now.mono.0 + FIRST_RETRY_MS);
+            if answer.missing.iter().all(|dot| link.forward.contains(&dot.origin)) {
+                link.retry_at = MonoMs(now.mono.0 + FIRST_RETRY_MS);
+            }
         }
         self.learn(now, id, answer.receiver, answer.implied, effects);
         let link = &mut self.links[id.0];

@@ -6,6 +6,9 @@ use super::message::{Answer, Push, Rejection};
 use super::{KeyStates, Replica, Unreadable};
 use crate::causality::{Dot, Origin};
 
+/// How many missing dots an answer names. The sender comes again, so the rest is named then.
+const MAX_NAMED_MISSING: usize = 16;
+
 /// An answer that is given when the log is durable up to a position.
 #[derive(Debug)]
 pub(super) struct PendingAnswer {
@@ -94,8 +97,11 @@ impl Replica {
         match self.first_missing(&received.op) {
             None => self.deliver(received, states, effects),
             Some(missing) => {
-                if self.buffer.insert(received, missing).is_err() && !outcome.missing.contains(&missing) {
-                    outcome.missing.push(missing);
+                if self.buffer.insert(received, missing).is_err() {
+                    let root = self.buffer.root_of(missing);
+                    if !outcome.missing.contains(&root) && outcome.missing.len() < MAX_NAMED_MISSING {
+                        outcome.missing.push(root);
+                    }
                 }
                 Ok(())
             }

@@ -1,0 +1,7 @@
+//! Tests of the replica as a whole: scripts that show every message and effect, and random schedules.
+
+#![allow(clippy::unwrap_used)]
+
+mod random;
+mod script;
+mod world;

@@ -1,0 +1,269 @@
+//! A few replicas with stores and a network that do nothing by themselves: each step is asked for.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::super::*;
+use crate::causality::WallMs;
+
+/// A node: a replica, and what its disk holds.
+pub(super) struct Node {
+    pub(super) replica: Replica,
+    pub(super) keys: BTreeMap<Key, Siblings>,
+    pub(super) log: BTreeMap<u64, Arc<Op>>,
+    recovered: Recovered,
+    /// Appended, not yet durable.
+    staged: Vec<Append>,
+    boots: u64,
+}
+
+impl KeyStates for BTreeMap<Key, Siblings> {
+    fn siblings(&self, key: &str) -> Result<Siblings, Unreadable> {
+        Ok(self.get(key).cloned().unwrap_or_default())
+    }
+}
+
+/// Something under way between two nodes.
+#[derive(Clone, Debug)]
+pub(super) enum Letter {
+    Push { from: usize, to: usize, link: LinkId, carried: Vec<Dot>, push: Push },
+    Answer { from: usize, to: usize, link: LinkId, carried: Vec<Dot>, outcome: Result<Answer, Rejection> },
+}
+
+impl Letter {
+    pub(super) fn ends(&self) -> (usize, usize) {
+        match self {
+            Letter::Push { from, to, .. } | Letter::Answer { from, to, .. } => (*from, *to),
+        }
+    }
+}
+
+pub(super) struct World {
+    pub(super) nodes: Vec<Node>,
+    pub(super) letters: VecDeque<Letter>,
+    /// Pairs (from, to) between which nothing passes.
+    pub(super) cut: BTreeSet<(usize, usize)>,
+    pub(super) now_ms: u64,
+    /// Answers to writes and effects to look at, since they were last taken.
+    pub(super) effects: Vec<(usize, Effect)>,
+    /// Pushes received and not yet answered: (receiver, request) → (sender, link, carried).
+    open: BTreeMap<(usize, RequestId), (usize, LinkId, Vec<Dot>)>,
+    next_request: u64,
+    batch_ops: usize,
+    tune: fn(&mut ReplicaOptions),
+}
+
+impl World {
+    pub(super) fn new(nodes: usize, tune: fn(&mut ReplicaOptions)) -> Self {
+        let mut world = Self {
+            nodes: Vec::new(),
+            letters: VecDeque::new(),
+            cut: BTreeSet::new(),
+            now_ms: 1_000,
+            effects: Vec::new(),
+            open: BTreeMap::new(),
+            next_request: 0,
+            batch_ops: 4,
+            tune,
+        };
+        for id in 0..nodes {
+            let recovered = Recovered::default();
+            let replica = world.boot(id, nodes, 0, recovered.clone());
+            let (keys, log, staged) = Default::default();
+            world.nodes.push(Node { replica, keys, log, recovered, staged, boots: 0 });
+        }
+        world
+    }
+
+    fn boot(&self, id: usize, nodes: usize, boots: u64, recovered: Recovered) -> Replica {
+        let peers = (0..nodes).filter(|peer| *peer != id).map(|peer| Some(NodeId(peer as u32))).collect();
+        let mut options = ReplicaOptions::new("test", NodeId(id as u32), peers);
+        (self.tune)(&mut options);
+        let seed = Seed { boot: id as u64 * 1_000 + boots, random: id as u64 * 1_000 + boots };
+        Replica::new(options, seed, recovered)
+    }
+
+    /// Kills a node and starts it on what its disk holds. What was under way to and from it is lost.
+    pub(super) fn restart(&mut self, id: usize) {
+        let nodes = self.nodes.len();
+        let boots = self.nodes[id].boots + 1;
+        let replica = self.boot(id, nodes, boots, self.nodes[id].recovered.clone());
+        let node = &mut self.nodes[id];
+        (node.replica, node.boots) = (replica, boots);
+        node.staged.clear();
+        self.open.retain(|(receiver, _), _| *receiver != id);
+        let lost: Vec<Letter> =
+            self.letters.iter().filter(|letter| letter.ends().0 == id || letter.ends().1 == id).cloned().collect();
+        self.letters.retain(|letter| letter.ends().0 != id && letter.ends().1 != id);
+        self.open.retain(|_, (sender, _, _)| *sender != id);
+        for letter in lost {
+            self.lose(letter);
+        }
+        self.fail_unanswered();
+    }
+
+    pub(super) fn write(&mut self, node: usize, entries: &[(&str, Option<&str>)], replaces: Replaces) {
+        let entries = entries.iter().map(|(key, value)| ((*key).into(), value.map(Into::into))).collect();
+        let write = Write { entries, replaces, trace: None, idempotency_key: None };
+        self.next_request += 1;
+        let request = RequestId(self.next_request);
+        self.feed(node, Input::Write { request, write });
+    }
+
+    /// Makes durable what a node has staged.
+    pub(super) fn persist(&mut self, id: usize) {
+        let node = &mut self.nodes[id];
+        if node.staged.is_empty() {
+            return;
+        }
+        node.recovered.checkpoint = node.replica.checkpoint();
+        for append in std::mem::take(&mut node.staged) {
+            node.recovered.ancestry.insert(append.op.dot.origin, &append.op.parents);
+            for (key, siblings) in append.states {
+                if siblings.is_empty() {
+                    node.keys.remove(&key)
+                } else {
+                    node.keys.insert(key, siblings)
+                };
+            }
+            node.log.insert(append.position, append.op);
+        }
+        let through = node.recovered.checkpoint.position;
+        self.feed(id, Input::Persisted { through });
+    }
+
+    pub(super) fn fail_commit(&mut self, id: usize) {
+        self.nodes[id].staged.clear();
+        self.feed(id, Input::PersistFailed);
+    }
+
+    /// Lets time pass and every node notice it.
+    pub(super) fn tick(&mut self, ms: u64) {
+        self.now_ms += ms;
+        for id in 0..self.nodes.len() {
+            self.feed(id, Input::Tick);
+        }
+    }
+
+    /// Delivers the letter at `index`, or loses it where the way is cut.
+    pub(super) fn deliver(&mut self, index: usize) -> Option<Letter> {
+        let letter = self.letters.remove(index)?;
+        if self.cut.contains(&letter.ends()) {
+            self.lose(letter);
+            return None;
+        }
+        let delivered = letter.clone();
+        match letter {
+            Letter::Push { from, to, link, carried, push } => {
+                self.next_request += 1;
+                let request = RequestId(self.next_request);
+                self.open.insert((to, request), (from, link, carried));
+                self.feed(to, Input::Push { request, push });
+            }
+            Letter::Answer { to, link, carried, outcome, .. } => self.feed(
+                to,
+                match outcome {
+                    Ok(answer) => Input::Answered { link, carried, answer },
+                    Err(rejection) => Input::SendFailed { link, rejection: Some(rejection) },
+                },
+            ),
+        }
+        Some(delivered)
+    }
+
+    /// Hands a push to a node as if the network had kept a copy; nobody waits for the answer.
+    pub(super) fn push_again(&mut self, to: usize, push: Push) {
+        self.next_request += 1;
+        let request = RequestId(self.next_request);
+        self.feed(to, Input::Push { request, push });
+    }
+
+    /// A lost push or answer: its sender gives up after a while.
+    fn lose(&mut self, letter: Letter) {
+        let (sender, link) = match letter {
+            Letter::Push { from, link, .. } => (from, link),
+            Letter::Answer { to, link, .. } => (to, link),
+        };
+        self.feed(sender, Input::SendFailed { link, rejection: None });
+    }
+
+    /// After a restart: senders whose push the node had taken, but not answered, give up.
+    fn fail_unanswered(&mut self) {
+        let under_way: BTreeSet<(usize, LinkId)> = self
+            .letters
+            .iter()
+            .map(|letter| match letter {
+                Letter::Push { from, link, .. } => (*from, *link),
+                Letter::Answer { to, link, .. } => (*to, *link),
+            })
+            .chain(self.open.values().map(|(sender, link, _)| (*sender, *link)))
+            .collect();
+        for sender in 0..self.nodes.len() {
+            for link in 0..self.nodes.len() - 1 {
+                if self.nodes[sender].replica.is_under_way(LinkId(link)) && !under_way.contains(&(sender, LinkId(link)))
+                {
+                    self.feed(sender, Input::SendFailed { link: LinkId(link), rejection: None });
+                }
+            }
+        }
+    }
+
+    fn feed(&mut self, id: usize, input: Input) {
+        let now = Now { mono: MonoMs(self.now_ms), wall: WallMs(self.now_ms) };
+        let node = &mut self.nodes[id];
+        for effect in node.replica.handle(now, input, &node.keys) {
+            match &effect {
+                Effect::Append(append) => self.nodes[id].staged.push(append.clone()),
+                Effect::Send(send) => self.post(id, send.clone()),
+                Effect::Pushed { request, outcome } => {
+                    if let Some((sender, link, carried)) = self.open.remove(&(id, *request)) {
+                        let outcome = outcome.clone();
+                        self.letters.push_back(Letter::Answer { from: id, to: sender, link, carried, outcome });
+                    }
+                }
+                _ => {}
+            }
+            self.effects.push((id, effect));
+        }
+    }
+
+    /// What the sender's shell does: reads ops of the ranges in order of position, as many as fit.
+    fn post(&mut self, from: usize, send: Send) {
+        let to = if send.link.0 < from { send.link.0 } else { send.link.0 + 1 };
+        let wanted = |op: &&Arc<Op>| {
+            let dot = op.dot;
+            send.ops.iter().any(|range| range.origin == dot.origin && (range.first..=range.last).contains(&dot.counter))
+        };
+        let limit = if send.probe { 0 } else { self.batch_ops };
+        let ops: Vec<Arc<Op>> = self.nodes[from].log.values().filter(wanted).take(limit).cloned().collect();
+        let carried: crate::causality::VersionVector = ops.iter().map(|op| op.dot).collect();
+        let push = Push { ops, ..send.push };
+        let carried = carried.entries().collect();
+        self.letters.push_back(Letter::Push { from, to, link: send.link, carried, push });
+    }
+
+    /// Delivers, persists and ticks until nothing changes any more; bounded.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..4_000 {
+            for id in 0..self.nodes.len() {
+                self.persist(id);
+            }
+            if self.deliver(0).is_none() {
+                self.tick(TICK_MS);
+            }
+            if self.converged() {
+                return;
+            }
+        }
+        panic!("not equal after 4,000 steps: {:?}", self.vectors());
+    }
+
+    pub(super) fn vectors(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.replica.applied.to_string()).collect()
+    }
+
+    fn converged(&self) -> bool {
+        let first = &self.nodes[0].replica;
+        self.nodes.iter().all(|node| node.staged.is_empty() && node.replica.applied == first.applied)
+    }
+}
