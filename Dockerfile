@@ -1,0 +1,50 @@
+# Causeway as one static binary on an empty image.
+#
+#   docker build -t causeway:local .
+#
+# Works with BuildKit and with the legacy builder, hence no `RUN --mount` and no `COPY --chmod`.
+# Where images can't be pulled, deploy/up takes the last stage as it is and a binary built on the host
+# (deploy/offline/node-image), and deploy/offline/rust-image makes a stand-in for BUILD_IMAGE.
+ARG BUILD_IMAGE=rust:1.95-slim-bookworm
+
+FROM ${BUILD_IMAGE} AS build
+# `dev` builds faster and serves to test this file.
+ARG PROFILE=release
+WORKDIR /build
+
+# Dependencies first, from the manifests alone, so that an edit in src/ doesn't build them again.
+# Tests and benchmarks named in the manifest are left out: cargo would ask for their files.
+COPY Cargo.toml Cargo.lock ./
+RUN awk '/^\[/ { skip = /^\[\[(bench|test|example)\]\]/ } !skip' Cargo.toml >Cargo.deps \
+ && mv Cargo.deps Cargo.toml \
+ && mkdir src && touch src/lib.rs && echo 'fn main() {}' >src/main.rs \
+ && cargo build --locked --profile "$PROFILE" --bin causeway \
+ && rm -r src
+
+# Only the binary itself is told to link the C library statically: the dependencies need not know, and a
+# `cargo build` on the host shares them. glibc since 2.34 resolves names without loading anything.
+COPY src src
+RUN touch src/lib.rs src/main.rs \
+ && cargo rustc --locked --profile "$PROFILE" --bin causeway -- -C target-feature=+crt-static -C strip=debuginfo \
+ && mkdir -p /image/data \
+ && cp target/*/causeway /image/causeway
+
+FROM scratch
+# A named volume takes over the owner of the directory it is laid on.
+COPY --from=build --chown=65532:65532 /image/data /data
+COPY --from=build /image/causeway /causeway
+ENV CAUSEWAY_DATA_DIR=/data \
+    CAUSEWAY_LISTEN=0.0.0.0:8000 \
+    CAUSEWAY_PEER_LISTEN=0.0.0.0:7000
+USER 65532:65532
+EXPOSE 8000 7000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 CMD ["/causeway", "healthcheck"]
+ENTRYPOINT ["/causeway"]
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Causeway" \
+      org.opencontainers.image.description="A replicated key-value store that never refuses a write" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
