@@ -200,6 +200,8 @@ impl Replica {
     /// Takes one input. `states` is read only for the keys that an op writes.
     pub fn handle(&mut self, now: Now, input: Input, states: &dyn KeyStates) -> Vec<Effect> {
         let mut effects = Vec::new();
+        // A write is not durable yet: it gives nothing to offer.
+        let may_offer = !matches!(input, Input::Write { .. });
         match input {
             Input::Write { request, write } => self.write(now, request, write, states, &mut effects),
             Input::Push { request, push } => self.receive(now, request, push, states, &mut effects),
@@ -209,7 +211,9 @@ impl Replica {
             Input::PersistFailed => self.persist_failed(&mut effects),
             Input::Tick => {}
         }
-        self.offer_all(now, &mut effects);
+        if may_offer {
+            self.offer_all(now, &mut effects);
+        }
         effects
     }
 
