@@ -29,6 +29,7 @@ fn scripts() {
 /// - `tick MS`: time passes.
 /// - `cut FROM TO`, `heal`: from then on nothing passes from one to the other; everything passes again.
 /// - `restart NODE`: the node is killed and starts from what its disk holds.
+/// - `copy NODE`, `restore NODE`: keeps a copy of its disk; kills it, puts the copy in place, starts it.
 /// - `read NODE key [as=NAME]`: what the disk holds; remembers the context under a name.
 /// - `settle`: everything goes on until all nodes hold the same; prints only what became visible.
 #[derive(Default)]
@@ -260,6 +261,16 @@ impl goldenscript::Runner for Runner {
             "restart" => {
                 let node = number("node?")?;
                 self.world().restart(node);
+                Ok(self.happened())
+            }
+            "copy" => {
+                let node = number("node?")?;
+                self.world().copy_disk(node);
+                Ok(String::new())
+            }
+            "restore" => {
+                let node = number("node?")?;
+                self.world().restore_disk(node);
                 Ok(self.happened())
             }
             "deliver" => {

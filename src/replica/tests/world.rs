@@ -15,6 +15,8 @@ pub(super) struct Node {
     /// Appended, not yet durable.
     staged: Vec<Append>,
     boots: u64,
+    /// A copy of the disk, as a backup would hold it.
+    copy: Option<(BTreeMap<Key, Siblings>, BTreeMap<u64, Arc<Op>>, Recovered)>,
 }
 
 impl KeyStates for BTreeMap<Key, Siblings> {
@@ -70,7 +72,7 @@ impl World {
             let recovered = Recovered::default();
             let replica = world.boot(id, nodes, 0, recovered.clone());
             let (keys, log, staged) = Default::default();
-            world.nodes.push(Node { replica, keys, log, recovered, staged, boots: 0 });
+            world.nodes.push(Node { replica, keys, log, recovered, staged, boots: 0, copy: None });
         }
         world
     }
@@ -100,6 +102,18 @@ impl World {
             self.lose(letter);
         }
         self.fail_unanswered();
+    }
+
+    pub(super) fn copy_disk(&mut self, id: usize) {
+        let node = &mut self.nodes[id];
+        node.copy = Some((node.keys.clone(), node.log.clone(), node.recovered.clone()));
+    }
+
+    /// Kills a node, puts the copy of its disk in place (nothing, if there is none), and starts it.
+    pub(super) fn restore_disk(&mut self, id: usize) {
+        let node = &mut self.nodes[id];
+        (node.keys, node.log, node.recovered) = node.copy.clone().unwrap_or_default();
+        self.restart(id);
     }
 
     pub(super) fn write(&mut self, node: usize, entries: &[(&str, Option<&str>)], replaces: Replaces) {
