@@ -1,6 +1,7 @@
 //! What replicas say to each other. Ops travel only in a [`Push`], and only towards the address of the node
 //! that is to get them; an [`Answer`] carries acknowledgements and facts, never ops, keys or values.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::op::Op;
@@ -73,7 +74,7 @@ pub enum Rejection {
         /// The op.
         dot: Dot,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: Cow<'static, str>,
     },
     /// A stored record could not be read, so what follows from the ops could not be worked out.
     #[error("a stored record can't be read: {0}")]

@@ -1,0 +1,34 @@
+//! The frame around everything stored or sent: `[version][payload][CRC-32 of all before, little endian]`.
+//!
+//! This layout is the same for every version there will ever be, so that a record of a newer version is told
+//! from a damaged one.
+
+use super::FormatError;
+
+const CHECKSUM_BYTES: usize = 4;
+
+/// Bytes that a frame has besides its payload.
+pub const OVERHEAD_BYTES: usize = 1 + CHECKSUM_BYTES;
+
+/// A frame of `version` around what `write` appends.
+pub fn seal(version: u8, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = vec![version];
+    write(&mut bytes);
+    let checksum = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// The payload of a frame, which must be of version `known`, the only one so far. `what` names it in errors.
+pub fn open<'a>(what: &'static str, known: u8, bytes: &'a [u8]) -> Result<&'a [u8], FormatError> {
+    let short = || FormatError::Short { what, bytes: bytes.len() };
+    let (sealed, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or_else(short)?;
+    let (version, payload) = sealed.split_first().ok_or_else(short)?;
+    if crc32fast::hash(sealed) != u32::from_le_bytes(*checksum) {
+        return Err(FormatError::Checksum { what });
+    }
+    if *version != known {
+        return Err(FormatError::Version { what, found: *version, newest: known });
+    }
+    Ok(payload)
+}

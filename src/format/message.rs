@@ -1,0 +1,153 @@
+//! What nodes send to each other: a push, and an answer or a rejection to it.
+
+use std::sync::Arc;
+
+use minicbor::bytes::ByteSlice;
+use minicbor::{Decode, Encode};
+
+use super::{FormatError, dto, op};
+use crate::causality::NodeId;
+use crate::replica::{Answer, Push, Rejection, Statement};
+
+/// The media type of the bodies.
+pub const CONTENT_TYPE: &str = "application/vnd.causeway.replication";
+
+const PUSH: &str = "push";
+const ANSWER: &str = "answer";
+const REJECTION: &str = "rejection";
+const VERSION: u8 = 1;
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct PushDto<'a> {
+    #[b(0)]
+    cluster: &'a str,
+    #[n(1)]
+    to: Option<u32>,
+    #[n(2)]
+    sender: StatementDto,
+    #[b(3)]
+    ops: Vec<&'a ByteSlice>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct StatementDto {
+    #[n(0)]
+    node: u32,
+    #[n(1)]
+    boot: u64,
+    #[n(2)]
+    number: u64,
+    #[n(3)]
+    vector: Vec<dto::DotDto>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct AnswerDto {
+    #[n(0)]
+    receiver: StatementDto,
+    #[n(1)]
+    implied: Vec<dto::DotDto>,
+    #[n(2)]
+    missing: Vec<dto::DotDto>,
+    #[n(3)]
+    redundant: u64,
+}
+
+#[derive(Encode, Decode)]
+enum RejectionDto<'a> {
+    #[n(0)]
+    Misdirected(#[n(0)] u32),
+    #[n(1)]
+    WrongCluster(#[b(0)] &'a str),
+    #[n(2)]
+    ReadOnly,
+    #[n(3)]
+    Malformed(#[n(0)] dto::DotDto, #[b(1)] &'a str),
+    #[n(4)]
+    Unreadable(#[b(0)] &'a str),
+}
+
+/// The bytes of a push that carries `ops`, each as [`op::encode`] gave it. `push.ops` is not looked at: what
+/// is in the log goes out as it is.
+pub fn encode_push(push: &Push, ops: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let dto = PushDto {
+        cluster: &push.cluster,
+        to: push.to.map(|node| node.0),
+        sender: write_statement(&push.sender),
+        ops: ops.iter().map(|op| op.as_ref().into()).collect(),
+    };
+    dto::seal(VERSION, &dto)
+}
+
+/// The push of these bytes, with its ops, each of them well formed.
+pub fn decode_push(bytes: &[u8]) -> Result<Push, FormatError> {
+    let dto: PushDto<'_> = dto::open(PUSH, VERSION, bytes)?;
+    let ops = dto.ops.into_iter().map(|bytes| op::decode(bytes).map(Arc::new));
+    Ok(Push {
+        cluster: dto.cluster.into(),
+        to: dto.to.map(NodeId),
+        sender: read_statement(PUSH, dto.sender)?,
+        ops: ops.collect::<Result<_, _>>()?,
+    })
+}
+
+/// The bytes of an answer.
+pub fn encode_answer(answer: &Answer) -> Vec<u8> {
+    let dto = AnswerDto {
+        receiver: write_statement(&answer.receiver),
+        implied: dto::write_dots(answer.implied.iter().copied()),
+        missing: dto::write_dots(answer.missing.iter().copied()),
+        redundant: answer.redundant,
+    };
+    dto::seal(VERSION, &dto)
+}
+
+/// The answer of these bytes.
+pub fn decode_answer(bytes: &[u8]) -> Result<Answer, FormatError> {
+    let dto: AnswerDto = dto::open(ANSWER, VERSION, bytes)?;
+    Ok(Answer {
+        receiver: read_statement(ANSWER, dto.receiver)?,
+        implied: dto::read_dots(ANSWER, dto.implied)?,
+        missing: dto::read_dots(ANSWER, dto.missing)?,
+        redundant: dto.redundant,
+    })
+}
+
+/// The bytes of a rejection.
+pub fn encode_rejection(rejection: &Rejection) -> Vec<u8> {
+    let dto = match rejection {
+        Rejection::Misdirected { actual } => RejectionDto::Misdirected(actual.0),
+        Rejection::WrongCluster { actual } => RejectionDto::WrongCluster(actual),
+        Rejection::ReadOnly => RejectionDto::ReadOnly,
+        Rejection::Malformed { dot, problem } => RejectionDto::Malformed((*dot).into(), problem),
+        Rejection::Unreadable(why) => RejectionDto::Unreadable(why),
+    };
+    dto::seal(VERSION, &dto)
+}
+
+/// The rejection of these bytes.
+pub fn decode_rejection(bytes: &[u8]) -> Result<Rejection, FormatError> {
+    Ok(match dto::open(REJECTION, VERSION, bytes)? {
+        RejectionDto::Misdirected(actual) => Rejection::Misdirected { actual: NodeId(actual) },
+        RejectionDto::WrongCluster(actual) => Rejection::WrongCluster { actual: actual.into() },
+        RejectionDto::ReadOnly => Rejection::ReadOnly,
+        // The op was refused for its dot, too, so any counter may stand here.
+        RejectionDto::Malformed(dot, problem) => {
+            Rejection::Malformed { dot: dot.unchecked(), problem: problem.to_owned().into() }
+        }
+        RejectionDto::Unreadable(why) => Rejection::Unreadable(why.to_owned()),
+    })
+}
+
+fn write_statement(statement: &Statement) -> StatementDto {
+    let Statement { node, boot, number, vector } = statement;
+    StatementDto { node: node.0, boot: *boot, number: *number, vector: dto::write_vector(vector) }
+}
+
+fn read_statement(what: &'static str, dto: StatementDto) -> Result<Statement, FormatError> {
+    let StatementDto { node, boot, number, vector } = dto;
+    Ok(Statement { node: NodeId(node), boot, number, vector: dto::read_vector(what, vector)? })
+}

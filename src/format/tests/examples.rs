@@ -1,0 +1,112 @@
+//! One value of each kind, with every field filled: what the golden bytes hold.
+
+use std::sync::Arc;
+
+use crate::causality::{CausalContext, Dot, Hlc, Incarnation, NodeId, Origin, Parents, Seen, VersionVector};
+use crate::format::identity::StoredIdentity;
+use crate::replica::{
+    Answer, Checkpoint, Entry, Op, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
+};
+
+pub(super) fn origin(node: u32, incarnation: u64) -> Origin {
+    Origin::new(NodeId(node), Incarnation(incarnation))
+}
+
+fn dot(node: u32, incarnation: u64, counter: u64) -> Dot {
+    origin(node, incarnation).dot(counter)
+}
+
+pub(super) fn parents() -> Parents {
+    vec![dot(0, 0xaaaa_0000_0000_0001, 12), dot(0, 0xbbbb_0000_0000_0002, 3)]
+}
+
+pub(super) fn op() -> Op {
+    Op {
+        dot: dot(0, 0xc0ff_ee00_c0ff_ee00, 1),
+        parents: parents(),
+        deps: vec![dot(1, 0x1111_2222_3333_4444, 7), dot(2, 0x5555_6666_7777_8888, 1_000_000)],
+        hlc: Hlc(0x0197_1234_5678_0003),
+        entries: vec![
+            Entry {
+                key: "grün".into(),
+                value: Some("Wert".into()),
+                replaces: vec![dot(1, 0x1111_2222_3333_4444, 6), dot(0, 0xaaaa_0000_0000_0001, 2)],
+            },
+            Entry { key: "gone".into(), value: None, replaces: vec![] },
+        ],
+        trace: Some(TraceContext { trace_id: *b"0123456789abcdef", span_id: *b"spanspan", flags: 1 }),
+        idempotency_key: Some("order-4711".into()),
+    }
+}
+
+/// An op with only what every op has.
+pub(super) fn plain_op() -> Op {
+    Op {
+        dot: dot(2, 0x5555_6666_7777_8888, 2),
+        parents: vec![],
+        deps: vec![],
+        hlc: Hlc(0x0197_1234_5678_0000),
+        entries: vec![Entry { key: "k".into(), value: Some("".into()), replaces: vec![] }],
+        trace: None,
+        idempotency_key: None,
+    }
+}
+
+pub(super) fn vector() -> VersionVector {
+    [dot(0, 0xc0ff_ee00_c0ff_ee00, 1), dot(1, 0x1111_2222_3333_4444, 7)].into_iter().collect()
+}
+
+pub(super) fn siblings() -> Siblings {
+    let sibling = |dot, arrival, value: &str| Sibling { dot, hlc: Hlc(99), arrival, value: value.into() };
+    Siblings::new(vec![
+        sibling(dot(0, 0xc0ff_ee00_c0ff_ee00, 1), 41, "eins"),
+        sibling(dot(1, 0x1111_2222_3333_4444, 7), 42, ""),
+    ])
+}
+
+pub(super) fn checkpoint() -> Checkpoint {
+    let totals = Totals { keys: 10, conflicts: 2, siblings: 13 };
+    Checkpoint { vector: vector(), position: 42, hlc: Hlc(0x0197_1234_5678_0003), totals }
+}
+
+pub(super) fn identity() -> StoredIdentity {
+    StoredIdentity { format: 1, cluster: "causeway".to_owned(), node: NodeId(7) }
+}
+
+fn statement(node: u32) -> Statement {
+    Statement { node: NodeId(node), boot: 0xb007_b007_b007_b007, number: 300, vector: vector() }
+}
+
+pub(super) fn push() -> Push {
+    Push { cluster: "causeway".into(), to: Some(NodeId(1)), sender: statement(0), ops: vec![] }
+}
+
+/// The same with ops, as it is decoded.
+pub(super) fn push_with_ops() -> Push {
+    Push { ops: vec![Arc::new(op()), Arc::new(plain_op())], ..push() }
+}
+
+pub(super) fn answer() -> Answer {
+    Answer {
+        receiver: statement(1),
+        implied: vec![dot(0, 0xaaaa_0000_0000_0001, 12)],
+        missing: vec![dot(2, 0x5555_6666_7777_8888, 1)],
+        redundant: 3,
+    }
+}
+
+pub(super) fn rejections() -> [Rejection; 5] {
+    [
+        Rejection::Misdirected { actual: NodeId(2) },
+        Rejection::WrongCluster { actual: "other".into() },
+        Rejection::ReadOnly,
+        Rejection::Malformed { dot: dot(0, 1, 2), problem: "it writes nothing".into() },
+        Rejection::Unreadable("key record does not match its checksum".to_owned()),
+    ]
+}
+
+/// What a write with a context answers.
+pub(super) fn context_with_dots() -> CausalContext {
+    let dots = vec![dot(2, 0x5555_6666_7777_8888, 9), dot(1, 0x1111_2222_3333_4444, 11)];
+    CausalContext { wait: vector(), seen: Seen { vector: [dot(1, 2, 3)].into_iter().collect(), dots } }
+}

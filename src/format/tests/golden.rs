@@ -1,0 +1,66 @@
+//! Golden bytes: `fixtures/v1` holds each format as version 1 writes it. They never change; a new version
+//! gets a directory of its own, and the old one must still be read.
+
+use super::examples;
+use crate::causality::CausalContext;
+use crate::format::{ancestry, checkpoint, identity, message, op, siblings, token};
+
+macro_rules! golden {
+    ($name:ident, $value:expr, $encode:expr, $decode:expr) => {
+        #[test]
+        fn $name() {
+            let stored = include_str!(concat!("../fixtures/v1/", stringify!($name), ".hex")).trim();
+            let value = $value;
+            assert_eq!(hex(&$encode(&value)), stored, "the bytes written have changed");
+            assert_eq!($decode(&unhex(stored)).unwrap(), value, "the bytes of version 1 read differently");
+        }
+    };
+}
+
+golden!(op, examples::op(), op::encode, op::decode);
+golden!(plain_op, examples::plain_op(), op::encode, op::decode);
+golden!(siblings, examples::siblings(), siblings::encode, siblings::decode);
+golden!(checkpoint, examples::checkpoint(), checkpoint::encode, checkpoint::decode);
+golden!(identity, examples::identity(), identity::encode, identity::decode);
+golden!(answer, examples::answer(), message::encode_answer, message::decode_answer);
+golden!(ancestry, examples::parents(), |parents: &Vec<_>| ancestry::encode(parents), |bytes: &[u8]| ancestry::decode(
+    examples::op().dot.origin,
+    bytes
+));
+golden!(
+    push,
+    examples::push_with_ops(),
+    |_: &_| message::encode_push(&examples::push(), &[op::encode(&examples::op()), op::encode(&examples::plain_op())]),
+    message::decode_push
+);
+
+#[test]
+fn rejections() {
+    let stored: Vec<&str> = include_str!("../fixtures/v1/rejections.hex").lines().collect();
+    let rejections = examples::rejections();
+    let written = rejections.each_ref().map(|rejection| hex(&message::encode_rejection(rejection)));
+    assert_eq!(written.as_slice(), stored, "the bytes written have changed");
+    for (line, rejection) in stored.into_iter().zip(rejections) {
+        assert_eq!(message::decode_rejection(&unhex(line)), Ok(rejection));
+    }
+}
+
+#[test]
+fn tokens() {
+    let stored: Vec<&str> = include_str!("../fixtures/v1/tokens.txt").lines().collect();
+    let contexts =
+        [CausalContext::default(), CausalContext::of_state(examples::vector()), examples::context_with_dots()];
+    let written = contexts.each_ref().map(token::encode);
+    assert_eq!(written.as_slice(), stored, "the tokens written have changed");
+    for (line, context) in stored.into_iter().zip(contexts) {
+        assert_eq!(token::decode(line), Ok(context));
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}

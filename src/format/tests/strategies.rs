@@ -1,0 +1,125 @@
+//! Any well-formed value of each kind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+use super::examples::origin;
+use crate::causality::{CausalContext, Dot, Hlc, NodeId, Origin, Seen, VersionVector};
+use crate::format::MAX_COUNTER;
+use crate::replica::{
+    Answer, Checkpoint, Entry, Op, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
+};
+
+fn any_counter() -> impl Strategy<Value = u64> {
+    prop_oneof![1u64..5, 1..=MAX_COUNTER]
+}
+
+fn any_origin() -> impl Strategy<Value = Origin> {
+    (prop_oneof![0u32..3, any::<u32>()], prop_oneof![0u64..3, any::<u64>()]).prop_map(|(node, life)| origin(node, life))
+}
+
+fn any_dot() -> impl Strategy<Value = Dot> {
+    (any_origin(), any_counter()).prop_map(|(origin, counter)| origin.dot(counter))
+}
+
+/// In order, one an origin.
+fn any_dots() -> impl Strategy<Value = Vec<Dot>> {
+    btree_map(any_origin(), any_counter(), 0..5)
+        .prop_map(|dots| dots.into_iter().map(|(origin, counter)| origin.dot(counter)).collect())
+}
+
+pub(super) fn any_vector() -> impl Strategy<Value = VersionVector> {
+    any_dots().prop_map(|dots| dots.into_iter().collect())
+}
+
+fn any_text() -> impl Strategy<Value = Arc<str>> {
+    any::<String>().prop_map(Into::into)
+}
+
+fn any_entries() -> impl Strategy<Value = BTreeMap<String, (Option<Arc<str>>, Vec<Dot>)>> {
+    let replaces = btree_set(any_dot(), 0..4).prop_map(|dots| dots.into_iter().collect());
+    btree_map("\\PC{1,20}", (option::of(any_text()), replaces), 1..5)
+}
+
+fn any_trace() -> impl Strategy<Value = TraceContext> {
+    any::<([u8; 16], [u8; 8], u8)>().prop_map(|(trace_id, span_id, flags)| TraceContext { trace_id, span_id, flags })
+}
+
+pub(super) fn any_op() -> impl Strategy<Value = Op> {
+    let parents = btree_map(any::<u64>(), any_counter(), 0..4);
+    let rest = (any::<u64>(), any_entries(), option::of(any_trace()), option::of(any_text()));
+    (any_dot(), parents, any_dots(), rest).prop_map(|(dot, parents, deps, (hlc, entries, trace, idempotency_key))| {
+        let own = dot.origin;
+        let parents = parents.into_iter().map(|(life, counter)| origin(own.node.0, life).dot(counter));
+        let parents = parents.filter(|parent| dot.counter == 1 && parent.origin != own).collect();
+        let deps = deps.into_iter().filter(|dep| dep.origin != own).collect();
+        let entries = entries.into_iter().map(|(key, (value, mut replaces))| {
+            replaces.retain(|replaced| *replaced != dot);
+            Entry { key: key.into(), value, replaces }
+        });
+        Op { dot, parents, deps, hlc: Hlc(hlc), entries: entries.collect(), trace, idempotency_key }
+    })
+}
+
+pub(super) fn any_siblings() -> impl Strategy<Value = Siblings> {
+    btree_map(any_dot(), (any::<u64>(), any::<u64>(), any_text()), 1..5).prop_map(|siblings| {
+        let sibling = |(dot, (hlc, arrival, value))| Sibling { dot, hlc: Hlc(hlc), arrival, value };
+        Siblings::new(siblings.into_iter().map(sibling).collect())
+    })
+}
+
+pub(super) fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
+    (any_vector(), any::<[u64; 5]>()).prop_map(|(vector, [position, hlc, keys, conflicts, siblings])| Checkpoint {
+        vector,
+        position,
+        hlc: Hlc(hlc),
+        totals: Totals { keys, conflicts, siblings },
+    })
+}
+
+fn any_statement() -> impl Strategy<Value = Statement> {
+    (any::<(u32, u64, u64)>(), any_vector()).prop_map(|((node, boot, number), vector)| Statement {
+        node: NodeId(node),
+        boot,
+        number,
+        vector,
+    })
+}
+
+/// Without ops.
+pub(super) fn any_push() -> impl Strategy<Value = Push> {
+    (any_text(), option::of(any::<u32>()), any_statement()).prop_map(|(cluster, to, sender)| Push {
+        cluster,
+        to: to.map(NodeId),
+        sender,
+        ops: vec![],
+    })
+}
+
+pub(super) fn any_answer() -> impl Strategy<Value = Answer> {
+    (any_statement(), any_dots(), vec(any_dot(), 0..4), any::<u64>())
+        .prop_map(|(receiver, implied, missing, redundant)| Answer { receiver, implied, missing, redundant })
+}
+
+pub(super) fn any_rejection() -> impl Strategy<Value = Rejection> {
+    prop_oneof![
+        any::<u32>().prop_map(|node| Rejection::Misdirected { actual: NodeId(node) }),
+        any_text().prop_map(|actual| Rejection::WrongCluster { actual }),
+        Just(Rejection::ReadOnly),
+        (any_dot(), any::<String>()).prop_map(|(dot, text)| Rejection::Malformed { dot, problem: text.into() }),
+        any::<String>().prop_map(Rejection::Unreadable),
+    ]
+}
+
+pub(super) fn any_context() -> impl Strategy<Value = CausalContext> {
+    let dots = btree_set(any_dot(), 0..=8).prop_map(|dots| dots.into_iter().collect::<Vec<_>>()).prop_shuffle();
+    prop_oneof![
+        any_vector().prop_map(CausalContext::of_state),
+        (any_vector(), any_vector(), dots)
+            .prop_map(|(wait, vector, dots)| CausalContext { wait, seen: Seen { vector, dots } }),
+    ]
+}
