@@ -1,6 +1,8 @@
 //! Causeway: a replicated key-value store that never refuses a write. ARCHITECTURE.md is the map.
 
 pub mod causality;
+pub mod cli;
+pub mod config;
 pub mod format;
 pub mod node;
 pub mod replica;

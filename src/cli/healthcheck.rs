@@ -1,0 +1,122 @@
+//! `causeway healthcheck`: is the node on this machine ready?
+
+use std::error::Error;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode};
+
+/// How long a node has to answer.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why a node does not count as ready.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// It gave no answer.
+    #[error("not ready: {url}: {why}")]
+    NoAnswer {
+        /// What was asked.
+        url: String,
+        /// Why there was none.
+        why: String,
+    },
+    /// It said so.
+    #[error("not ready: {url} answered {status}: {body}")]
+    Answered {
+        /// What was asked.
+        url: String,
+        /// The status.
+        status: StatusCode,
+        /// What it said.
+        body: String,
+    },
+}
+
+/// Asks the node that listens on `listen` whether it is ready. Needs a tokio runtime.
+pub async fn healthcheck(listen: SocketAddr) -> Result<(), NotReady> {
+    let url = format!("http://{}/readyz", reachable(listen));
+    ask(&url).await.map_err(|error| NotReady::NoAnswer { url: url.clone(), why: innermost(&error) }).and_then(
+        |(status, body)| match status {
+            StatusCode::OK => Ok(()),
+            _ => Err(NotReady::Answered { url, status, body: body.trim().to_owned() }),
+        },
+    )
+}
+
+async fn ask(url: &str) -> Result<(StatusCode, String), reqwest::Error> {
+    // A proxy of the environment has no business with this machine's own address.
+    let client = Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+    let response = client.get(url).send().await?;
+    Ok((response.status(), response.text().await?))
+}
+
+/// "All addresses" is nothing to connect to.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    match listen {
+        SocketAddr::V4(address) if address.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        SocketAddr::V6(address) if address.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => listen,
+    }
+}
+
+/// The cause that says most: reqwest's own messages only say that a request failed.
+fn innermost(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return format!("no answer within {} s", TIMEOUT.as_secs());
+    }
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// Answers one request with `response`.
+    fn answering(response: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4_096]).unwrap();
+            stream.write_all(response.as_bytes()).unwrap();
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_node_that_answers_200_is_ready() {
+        let address = answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        healthcheck(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()))).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn another_status_is_told() {
+        let address = answering("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 9\r\n\r\nread-only");
+        let error = healthcheck(address).await.unwrap_err().to_string();
+        assert!(error.ends_with("answered 503 Service Unavailable: read-only"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_not_there_is_told_with_its_address() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = healthcheck(free).await.unwrap_err().to_string();
+        assert!(error.contains(&free.to_string()) && error.contains("refused"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_accepts_and_stays_silent_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = healthcheck(listener.local_addr().unwrap()).await.unwrap_err().to_string();
+        assert!(error.ends_with("no answer within 2 s"), "{error}");
+    }
+}

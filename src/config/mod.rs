@@ -1,0 +1,214 @@
+//! Configuration: defaults ← file ← environment ← command-line arguments, each over the one before.
+//!
+//! [`load`] gives one [`Config`], which `main` takes apart into the small option structs of the parts; it is
+//! not handed around. Promises: every problem is found, not only the first, and each names the setting as its
+//! user wrote it, the value, and what was expected; nothing is guessed (`007` is not 7, and a name that is not
+//! a setting is a problem). Must not know the parts that it configures.
+
+mod layers;
+mod parse;
+mod peers;
+mod problem;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use layers::{Arguments, Input, SETTINGS, Setting};
+pub use peers::Peer;
+pub use problem::{Problem, Problems};
+
+use crate::causality::NodeId;
+use layers::Values;
+use parse::{Count, Subnet};
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node.
+    pub node: NodeId,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The other configured nodes, in the list's order.
+    pub peers: Vec<Peer>,
+    /// Where clients are served.
+    pub listen: SocketAddr,
+    /// Where peers are served.
+    pub peer_listen: PeerListen,
+    /// Where this node's data is.
+    pub data_dir: PathBuf,
+    /// What is logged, as a filter of tracing-subscriber's `EnvFilter`.
+    pub log: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+    /// What clients may ask for.
+    pub limits: Limits,
+    /// How ops get to peers.
+    pub replication: Replication,
+    /// How many writes and pushes may wait for the disk at once.
+    pub max_waiting_requests: usize,
+    /// How many bytes of keys and values they may have together.
+    pub max_waiting_bytes: usize,
+    /// Memory for the storage engine's cache, in bytes.
+    pub cache_bytes: u64,
+    /// What is odd but not wrong; to be logged.
+    pub warnings: Vec<String>,
+}
+
+/// Where peers are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerListen {
+    /// Together with the clients.
+    WithClients,
+    /// On an address of its own.
+    Address {
+        /// Where to listen.
+        address: SocketAddr,
+        /// Connections are dropped unless the local address they came in on is in it.
+        subnet: Option<Subnet>,
+    },
+    /// On all addresses, but only connections that came in on an address that this name has now are kept.
+    /// A name of one network thus keeps out whoever comes over another, also when addresses change.
+    Name {
+        /// The name.
+        host: String,
+        /// The port to listen on.
+        port: u16,
+    },
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// An object a line.
+    Json,
+}
+
+/// What clients may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a key.
+    pub key_bytes: usize,
+    /// Bytes of a value.
+    pub value_bytes: usize,
+    /// Bytes of a request's body.
+    pub request_bytes: usize,
+    /// Entries of a write.
+    pub entries: usize,
+    /// Siblings of a key, for client writes that carry a context.
+    pub siblings: usize,
+}
+
+/// How ops get to peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replication {
+    /// For how long a peer must make no progress on another node's ops before this node forwards them.
+    pub forward_after_ms: u64,
+    /// How long a peer's statement is good before a digest asks for a new one.
+    pub digest_interval_ms: u64,
+    /// How many ops may wait in the delivery buffer.
+    pub delivery_buffer_ops: usize,
+    /// How many bytes of keys and values may wait in the delivery buffer.
+    pub delivery_buffer_bytes: usize,
+}
+
+/// Works out the whole configuration. Reads the file that `CAUSEWAY_CONFIG` names, if it is set.
+pub fn load(input: &Input) -> Result<Config, Problems> {
+    let mut values = Values::collect(input);
+    let node = values.number("node_id", Count::new(0, u32::MAX.into())).map(|id| NodeId(id as u32));
+    let cluster = values.text("cluster", parse::cluster);
+    let listen = take_listen(&mut values);
+    let peer_listen = take_peer_listen(&mut values);
+    let own_port = match &peer_listen {
+        Some(PeerListen::Address { address, .. }) => Some(address.port()),
+        Some(PeerListen::Name { port, .. }) => Some(*port),
+        Some(PeerListen::WithClients) => listen.map(|address| address.port()),
+        None => None,
+    };
+    let mut warnings = Vec::new();
+    let peers = peers::take(&mut values, node, own_port, &mut warnings);
+    let data_dir = values.optional_text("data_dir", parse::path);
+    let log = values.text("log", parse::log_filter);
+    let log_format = values.optional_text("log_format", parse::log_format);
+    let limits = take_limits(&mut values);
+    let replication = take_replication(&mut values);
+    let max_waiting_requests = values.number("max_waiting", Count::new(1, 1_000_000));
+    let max_waiting_bytes = values.number("max_waiting_bytes", Count::new(1 << 20, 1 << 36));
+    let cache_bytes = values.number("cache_bytes", Count::new(1 << 20, 1 << 40));
+
+    let config = (|| {
+        let node = node?;
+        Some(Config {
+            node,
+            cluster: cluster?,
+            peers: peers?,
+            listen: listen?,
+            peer_listen: peer_listen?,
+            data_dir: data_dir?.unwrap_or_else(|| PathBuf::from("causeway-data").join(node.to_string())),
+            log: log?,
+            log_format: log_format?.unwrap_or(if input.terminal { LogFormat::Pretty } else { LogFormat::Json }),
+            limits: limits?,
+            replication: replication?,
+            max_waiting_requests: max_waiting_requests? as usize,
+            max_waiting_bytes: max_waiting_bytes? as usize,
+            cache_bytes: cache_bytes?,
+            warnings,
+        })
+    })();
+    values.finish(config)
+}
+
+/// Works out only where clients are served: all that a health check needs.
+pub fn load_listen(input: &Input) -> Result<SocketAddr, Problems> {
+    let mut values = Values::collect(input);
+    let listen = take_listen(&mut values);
+    values.finish(listen)
+}
+
+fn take_listen(values: &mut Values) -> Option<SocketAddr> {
+    let parse = if values.has_arguments { parse::port_argument } else { parse::address };
+    values.text("listen", parse)
+}
+
+fn take_peer_listen(values: &mut Values) -> Option<PeerListen> {
+    let listen = values.optional_text("peer_listen", parse::peer_listen)?;
+    let subnet = values.optional_text("peer_subnet", parse::subnet)?;
+    match (listen.unwrap_or(PeerListen::WithClients), subnet) {
+        (listen, None) => Some(listen),
+        (PeerListen::Address { address, .. }, subnet) => Some(PeerListen::Address { address, subnet }),
+        (PeerListen::WithClients | PeerListen::Name { .. }, Some(_)) => {
+            values.invalid("peer_subnet", "that CAUSEWAY_PEER_LISTEN is set too, to ADDRESS:PORT")
+        }
+    }
+}
+
+fn take_limits(values: &mut Values) -> Option<Limits> {
+    let key_bytes = values.number("max_key_bytes", Count::new(1, 64 << 10));
+    let value_bytes = values.number("max_value_bytes", Count::new(1, 32 << 20));
+    let request_bytes = values.number("max_request_bytes", Count::new(1 << 10, 32 << 20));
+    let entries = values.number("max_entries", Count::new(1, 1_000_000));
+    let siblings = values.number("max_siblings", Count::new(1, 10_000));
+    Some(Limits {
+        key_bytes: key_bytes? as usize,
+        value_bytes: value_bytes? as usize,
+        request_bytes: request_bytes? as usize,
+        entries: entries? as usize,
+        siblings: siblings? as usize,
+    })
+}
+
+fn take_replication(values: &mut Values) -> Option<Replication> {
+    let forward_after_ms = values.number("forward_after_ms", Count::new(1, 600_000));
+    let digest_interval_ms = values.number("digest_interval_ms", Count::new(10, 600_000));
+    let delivery_buffer_ops = values.number("max_delivery_buffer_ops", Count::new(1, 100_000_000));
+    let delivery_buffer_bytes = values.number("max_delivery_buffer_bytes", Count::new(1 << 20, 1 << 36));
+    Some(Replication {
+        forward_after_ms: forward_after_ms?,
+        digest_interval_ms: digest_interval_ms?,
+        delivery_buffer_ops: delivery_buffer_ops? as usize,
+        delivery_buffer_bytes: delivery_buffer_bytes? as usize,
+    })
+}

@@ -1,0 +1,97 @@
+//! The list of the cluster's nodes.
+
+use std::collections::BTreeSet;
+
+use axum::http::Uri;
+
+use super::layers::Values;
+use super::parse::{Count, port_number};
+use crate::causality::NodeId;
+
+/// The most nodes that a list may have.
+const MAX_MEMBERS: usize = 100;
+
+const EXPECTED_LIST: &str = "all nodes, this one too, such as 0=http://node0:8000,1=http://node1:8000";
+
+/// Another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its id; `None` where only its port is given.
+    pub id: Option<NodeId>,
+    /// `http://HOST:PORT`.
+    pub url: String,
+}
+
+/// The list without the node itself. `None`: a problem was noted.
+pub(super) fn take(
+    values: &mut Values,
+    own: Option<NodeId>,
+    own_port: Option<u16>,
+    warnings: &mut Vec<String>,
+) -> Option<Vec<Peer>> {
+    let peers = if values.has_arguments { take_ports(values, own_port, warnings) } else { take_urls(values, own) }?;
+    if peers.len() >= MAX_MEMBERS {
+        return values.invalid("peers", &format!("at most {MAX_MEMBERS} nodes"));
+    }
+    Some(peers)
+}
+
+fn take_urls(values: &mut Values, own: Option<NodeId>) -> Option<Vec<Peer>> {
+    let mut members: Vec<Peer> = Vec::new();
+    let mut sound = true;
+    for part in values.list("peers", EXPECTED_LIST)? {
+        let expected = match parse_member(&part) {
+            None => "ID=http://HOST:PORT",
+            Some(member) if members.iter().any(|other| other.id == member.id) => "each id once",
+            Some(member) if members.iter().any(|other| other.url == member.url) => "each address once",
+            Some(member) => {
+                members.push(member);
+                continue;
+            }
+        };
+        sound = false;
+        values.invalid_part::<()>("peers", &part, expected);
+    }
+    // What one entry got wrong would be said of the whole list too.
+    if !sound {
+        return None;
+    }
+    let others = members.iter().filter(|member| member.id != own).cloned().collect::<Vec<_>>();
+    match own {
+        Some(own) if others.len() == members.len() => {
+            values.invalid("peers", &format!("this node's id, {own}, in it too: the list is the same for all nodes"))
+        }
+        _ => Some(others),
+    }
+}
+
+fn parse_member(text: &str) -> Option<Peer> {
+    let (id, url) = text.split_once('=')?;
+    let id = NodeId(Count::new(0, u32::MAX.into()).parse(id)? as u32);
+    let uri: Uri = url.parse().ok()?;
+    let plain = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
+    let authority = uri.authority().filter(|authority| plain && !authority.as_str().contains('@'))?;
+    let port = port_number(authority.port()?.as_str())?;
+    let host = authority.host();
+    (!host.is_empty()).then(|| Peer { id: Some(id), url: format!("http://{host}:{port}") })
+}
+
+/// Ports of this machine. The own one is the node itself.
+fn take_ports(values: &mut Values, own_port: Option<u16>, warnings: &mut Vec<String>) -> Option<Vec<Peer>> {
+    let mut ports = BTreeSet::new();
+    let mut sound = true;
+    for part in values.list("peers", "ports, such as 8000,8001")? {
+        let expected = match port_number(&part) {
+            None => "ports from 1 to 65535, such as 8000,8001",
+            Some(port) if ports.insert(port) => continue,
+            Some(_) => "each port once",
+        };
+        sound = false;
+        values.invalid_part::<()>("peers", &part, expected);
+    }
+    let own_port = own_port.filter(|_| sound)?;
+    if !ports.remove(&own_port) {
+        warnings.push(format!("PEER_PORTS lacks this node's own port {own_port}; it is taken as if it were there"));
+    }
+    Some(ports.into_iter().map(|port| Peer { id: None, url: format!("http://127.0.0.1:{port}") }).collect())
+}

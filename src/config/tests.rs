@@ -1,0 +1,250 @@
+#![allow(clippy::unwrap_used)]
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
+
+use tempfile::NamedTempFile;
+
+use super::*;
+
+const TWO_NODES: (&str, &str) = ("CAUSEWAY_PEERS", "0=http://node0.replication:7000,1=http://node1.replication:7000");
+
+fn environment(variables: &[(&str, &str)]) -> Input {
+    let environment = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    Input { environment, arguments: None, terminal: false }
+}
+
+/// Node 0 of two, with more variables.
+fn node0(variables: &[(&str, &str)]) -> Input {
+    environment(&[&[("CAUSEWAY_NODE_ID", "0"), TWO_NODES], variables].concat())
+}
+
+fn arguments(id: &str, port: &str, peer_ports: &str) -> Input {
+    let arguments = Arguments { id: id.into(), port: port.into(), peer_ports: peer_ports.into() };
+    Input { arguments: Some(arguments), ..Input::default() }
+}
+
+fn file(text: &str) -> (NamedTempFile, Input) {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let input = environment(&[("CAUSEWAY_CONFIG", file.path().to_str().unwrap())]);
+    (file, input)
+}
+
+fn problems(input: &Input) -> Vec<String> {
+    load(input).unwrap_err().0.iter().map(ToString::to_string).collect()
+}
+
+fn peers(config: &Config) -> Vec<(Option<u32>, &str)> {
+    config.peers.iter().map(|peer| (peer.id.map(|id| id.0), &*peer.url)).collect()
+}
+
+#[test]
+fn id_and_peers_are_all_it_takes() {
+    let config = load(&node0(&[])).unwrap();
+    assert_eq!(config.node, NodeId(0));
+    assert_eq!(config.cluster, "causeway");
+    assert_eq!(peers(&config), [(Some(1), "http://node1.replication:7000")]);
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
+    assert_eq!(config.peer_listen, PeerListen::WithClients);
+    assert_eq!(config.data_dir, PathBuf::from("causeway-data/0"));
+    assert_eq!((config.log.as_str(), config.log_format), ("info", LogFormat::Json));
+    let limits =
+        Limits { key_bytes: 1 << 10, value_bytes: 1 << 20, request_bytes: 8 << 20, entries: 10_000, siblings: 64 };
+    assert_eq!(config.limits, limits);
+    let replication = Replication {
+        forward_after_ms: 500,
+        digest_interval_ms: 500,
+        delivery_buffer_ops: 65_536,
+        delivery_buffer_bytes: 64 << 20,
+    };
+    assert_eq!(config.replication, replication);
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn the_command_line_of_the_reference() {
+    let config = load(&arguments("1", "8001", "8000, 8001,8002")).unwrap();
+    assert_eq!(config.node, NodeId(1));
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8001");
+    assert_eq!(peers(&config), [(None, "http://127.0.0.1:8000"), (None, "http://127.0.0.1:8002")]);
+    assert_eq!(config.peer_listen, PeerListen::WithClients);
+    assert_eq!(config.data_dir, PathBuf::from("causeway-data/1"));
+    assert!(config.warnings.is_empty());
+
+    let alone = load(&arguments("0", "8000", "8000")).unwrap();
+    assert!(alone.peers.is_empty() && alone.warnings.is_empty());
+}
+
+#[test]
+fn an_own_port_that_is_not_listed_is_a_warning() {
+    let config = load(&arguments("0", "8000", "8001")).unwrap();
+    assert_eq!(peers(&config), [(None, "http://127.0.0.1:8001")]);
+    assert_eq!(config.warnings, ["PEER_PORTS lacks this node's own port 8000; it is taken as if it were there"]);
+}
+
+#[test]
+fn each_layer_goes_over_the_one_before() {
+    let (_file, mut input) = file("node_id = 5\ncluster = \"of-the-file\"\nmax_entries = 7\nmax_siblings = 9\n");
+    let add = |input: &mut Input, name: &str, value: &str| input.environment.push((name.into(), value.into()));
+    add(&mut input, "CAUSEWAY_MAX_ENTRIES", "8");
+    add(&mut input, "CAUSEWAY_NODE_ID", "6");
+    add(&mut input, "CAUSEWAY_PEERS", "6=http://a:1");
+    let config = load(&input).unwrap();
+    assert_eq!((config.node, config.cluster.as_str()), (NodeId(6), "of-the-file"));
+    assert_eq!((config.limits.entries, config.limits.siblings, config.limits.key_bytes), (8, 9, 1_024));
+
+    input.arguments = arguments("7", "9000", "9000,9001").arguments;
+    let config = load(&input).unwrap();
+    assert_eq!((config.node, config.limits.entries), (NodeId(7), 8));
+    assert_eq!(peers(&config), [(None, "http://127.0.0.1:9001")]);
+}
+
+#[test]
+fn the_file_can_say_everything() {
+    let (_file, input) = file(
+        "node_id = 1\npeers = [\"0=http://a:1\", \"1=http://b:1/\"]\nlisten = \"[::]:8000\"\n\
+         peer_listen = \"0.0.0.0:7000\"\npeer_subnet = \"172.31.0.0/16\"\nlog_format = \"pretty\"\n",
+    );
+    let config = load(&input).unwrap();
+    assert_eq!(peers(&config), [(Some(0), "http://a:1")]);
+    assert_eq!(config.log_format, LogFormat::Pretty);
+    let PeerListen::Address { address, subnet: Some(subnet) } = config.peer_listen else { panic!("{config:?}") };
+    assert_eq!(address.to_string(), "0.0.0.0:7000");
+    assert!(subnet.contains("172.31.255.1".parse().unwrap()));
+}
+
+#[test]
+fn every_problem_is_listed_at_once() {
+    let input = environment(&[
+        ("CAUSEWAY_NODE_ID", "007"),
+        ("CAUSEWAY_CLUSTER", "two words"),
+        ("CAUSEWAY_PEERS", "0=http://a:1,1=http://b,0=http://c:1,2=https://d:1,zero"),
+        ("CAUSEWAY_LISTEN", "8000"),
+        ("CAUSEWAY_MAX_REQUEST_BYTES", "33554433"),
+        ("CAUSEWAY_MAX_KEY_BYTES", "1e3"),
+        ("CAUSEWAY_LOG_FORMAT", "xml"),
+        ("CAUSEWAY_LOG", "a=b=c"),
+        ("CAUSEWAY_PEER_SUBNET", "172.31.0.0/33"),
+        ("CAUSEWAY_LISTNE", "127.0.0.1:8000"),
+        ("CAUSEWAY_COLOUR_OF_THE_BRIDGE", "red"),
+    ]);
+    let problems = problems(&input);
+    let starts = [
+        "CAUSEWAY_COLOUR_OF_THE_BRIDGE is not a setting",
+        "CAUSEWAY_LISTNE is not a setting; did you mean CAUSEWAY_LISTEN?",
+        "CAUSEWAY_NODE_ID is '007': expected a whole number from 0 to 4294967295, without leading zeros",
+        "CAUSEWAY_CLUSTER is 'two words': expected 1 to 64 letters",
+        "CAUSEWAY_LISTEN is '8000': expected an IP address and a port",
+        "CAUSEWAY_PEER_SUBNET is '172.31.0.0/33': expected a range of addresses",
+        "CAUSEWAY_PEERS is '1=http://b': expected ID=http://HOST:PORT",
+        "CAUSEWAY_PEERS is '0=http://c:1': expected each id once",
+        "CAUSEWAY_PEERS is '2=https://d:1': expected ID=http://HOST:PORT",
+        "CAUSEWAY_PEERS is 'zero': expected ID=http://HOST:PORT",
+        "CAUSEWAY_LOG is 'a=b=c': expected a log filter",
+        "CAUSEWAY_LOG_FORMAT is 'xml': expected pretty or json",
+        "CAUSEWAY_MAX_KEY_BYTES is '1e3': expected a whole number from 1 to 65536",
+        "CAUSEWAY_MAX_REQUEST_BYTES is '33554433': expected a whole number from 1024 to 33554432",
+    ];
+    assert_eq!(problems.len(), starts.len(), "{problems:#?}");
+    for (problem, start) in problems.iter().zip(starts) {
+        assert!(problem.starts_with(start), "{problem}, expected {start}");
+    }
+}
+
+#[test]
+fn what_must_be_set_is_named() {
+    let all = load(&environment(&[])).unwrap_err().to_string();
+    assert_eq!(
+        all,
+        "2 problems in the configuration:\n  \
+         - CAUSEWAY_NODE_ID is not set: expected a whole number from 0 to 4294967295, without leading zeros\n  \
+         - CAUSEWAY_PEERS is not set: expected all nodes, this one too, such as 0=http://node0:8000,1=http://node1:8000"
+    );
+    assert_eq!(problems(&environment(&[("CAUSEWAY_NODE_ID", ""), TWO_NODES])).len(), 1, "empty counts as not set");
+}
+
+#[test]
+fn problems_name_the_setting_as_it_was_written() {
+    let (file, mut input) = file("node_id = -1\npears = \"\"\nmax_entries = true\ncluster = 7\n");
+    input.environment.push((TWO_NODES.0.into(), TWO_NODES.1.into()));
+    let path = file.path().to_str().unwrap();
+    let problems = problems(&input);
+    assert_eq!(problems[0], format!("pears (in {path}) is not a setting; did you mean peers (in {path})?"));
+    assert!(problems[1].starts_with(&format!("node_id (in {path}) is '-1': expected a whole number")));
+    assert!(problems[2].starts_with(&format!("cluster (in {path}) is '7': expected a text in quotes")));
+    assert!(problems[3].starts_with(&format!("max_entries (in {path}) is 'true': expected a whole number")));
+    assert_eq!(problems.len(), 4);
+
+    let problems = self::problems(&arguments("x", "0", "8000,port,8000"));
+    assert!(problems[0].starts_with("ID is 'x': expected a whole number"));
+    assert_eq!(problems[1], "PORT is '0': expected a port from 1 to 65535");
+    assert_eq!(problems[2], "PEER_PORTS is 'port': expected ports from 1 to 65535, such as 8000,8001");
+    assert_eq!(problems[3], "PEER_PORTS is '8000': expected each port once");
+    assert_eq!(problems.len(), 4);
+}
+
+#[test]
+fn a_file_that_cannot_be_used_hides_no_other_problem() {
+    let input = environment(&[("CAUSEWAY_CONFIG", "/nowhere/causeway.toml"), ("CAUSEWAY_NODE_ID", "x"), TWO_NODES]);
+    let listed = problems(&input);
+    assert!(listed[0].starts_with("CAUSEWAY_CONFIG is '/nowhere/causeway.toml': No such file"), "{listed:?}");
+    assert!(listed[1].starts_with("CAUSEWAY_NODE_ID"), "{listed:?}");
+
+    let (_file, input) = file("node_id = 007\n");
+    assert!(problems(&input)[0].starts_with("CAUSEWAY_CONFIG is '"));
+}
+
+#[test]
+fn the_list_of_nodes_must_hold_this_one() {
+    let listed = problems(&environment(&[("CAUSEWAY_NODE_ID", "2"), TWO_NODES]));
+    assert_eq!(listed.len(), 1);
+    assert!(listed[0].ends_with("expected this node's id, 2, in it too: the list is the same for all nodes"));
+}
+
+#[test]
+fn two_nodes_at_one_address_are_refused() {
+    let input = environment(&[("CAUSEWAY_NODE_ID", "0"), ("CAUSEWAY_PEERS", "0=http://a:1, 1=http://a:1/")]);
+    assert_eq!(problems(&input), ["CAUSEWAY_PEERS is '1=http://a:1/': expected each address once"]);
+}
+
+#[test]
+fn peers_are_served_where_a_name_points_to() {
+    let config = load(&node0(&[("CAUSEWAY_PEER_LISTEN", "node0.replication:7000")])).unwrap();
+    assert_eq!(config.peer_listen, PeerListen::Name { host: "node0.replication".to_owned(), port: 7_000 });
+    for wrong in ["7000", "node0.replication", "300.0.0.1:7000", ":7000", "node0:0", "no de:7000"] {
+        let listed = problems(&node0(&[("CAUSEWAY_PEER_LISTEN", wrong)]));
+        assert!(listed[0].contains("expected ADDRESS:PORT or NAME:PORT"), "{listed:?}");
+    }
+    let subnet = ("CAUSEWAY_PEER_SUBNET", "10.0.0.0/8");
+    for without_address in [&[subnet][..], &[subnet, ("CAUSEWAY_PEER_LISTEN", "node0.replication:7000")]] {
+        let listed = problems(&node0(without_address));
+        assert!(listed[0].starts_with("CAUSEWAY_PEER_SUBNET is '10.0.0.0/8': expected that"), "{listed:?}");
+    }
+}
+
+#[test]
+fn a_subnet_holds_the_addresses_that_start_like_it() {
+    let contains = |subnet: &str, address: &str| parse::subnet(subnet).unwrap().contains(address.parse().unwrap());
+    assert!(contains("10.1.0.0/16", "10.1.255.255") && !contains("10.1.0.0/16", "10.2.0.0"));
+    assert!(contains("10.1.0.0/16", "::ffff:10.1.2.3") && !contains("10.1.0.0/16", "fd00::1"));
+    assert!(contains("10.1.2.3/32", "10.1.2.3") && !contains("10.1.2.3/32", "10.1.2.2"));
+    assert!(contains("0.0.0.0/0", "1.2.3.4") && contains("fd00::/8", "fdff::1") && !contains("fd00::/8", "fe80::1"));
+}
+
+#[test]
+fn variables_of_others_and_odd_bytes() {
+    let mut input = node0(&[("CAUSEWAYS_X", "1"), ("PATH", "/bin")]);
+    load(&input).unwrap();
+    input.environment.push(("CAUSEWAY_CLUSTER".into(), OsString::from_vec(vec![0xff])));
+    assert_eq!(problems(&input), ["CAUSEWAY_CLUSTER is '\u{fffd}': expected UTF-8"]);
+}
+
+#[test]
+fn a_health_check_needs_only_the_address() {
+    let listen = |variables: &[(&str, &str)]| load_listen(&environment(variables));
+    assert_eq!(listen(&[]).unwrap().to_string(), "127.0.0.1:8000");
+    assert_eq!(listen(&[("CAUSEWAY_LISTEN", "0.0.0.0:80")]).unwrap().to_string(), "0.0.0.0:80");
+    assert!(listen(&[("CAUSEWAY_LISTEN", "somewhere")]).is_err());
+}
