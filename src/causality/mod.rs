@@ -9,6 +9,8 @@
 //! Promises: ordered collections only, no clock, no randomness, no I/O. Must not import anything else of
 //! this crate.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod ancestry;
 mod clock;
 mod context;

@@ -8,6 +8,8 @@
 //! that says what is wrong with what. No input makes it panic. Must not
 //! read or write anything, nor decide anything about causality.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod ancestry;
 pub mod checkpoint;
 mod dto;

@@ -44,6 +44,8 @@
 //! older copy, or its volume lives twice). The first op names the other entries as parents; see
 //! [`Ancestry`](crate::causality::Ancestry).
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod delivery;
 mod effect;
 mod lacking;

@@ -1,0 +1,4 @@
+//! Everything that is tested from outside: one binary, a module a topic.
+#![allow(clippy::unwrap_used)]
+
+mod tidy;
