@@ -26,14 +26,7 @@ use tonic::{Request, Status, async_trait};
 /// OpenTelemetry's number for a span that failed.
 const STATUS_ERROR: i32 = 2;
 /// OpenTelemetry's span kinds, by number.
-const KINDS: [&str; 6] = [
-    "unspecified",
-    "internal",
-    "server",
-    "client",
-    "producer",
-    "consumer",
-];
+const KINDS: [&str; 6] = ["unspecified", "internal", "server", "client", "producer", "consumer"];
 
 struct Tagging(TraceServiceImpl);
 
@@ -44,10 +37,7 @@ impl TraceService for Tagging {
         mut request: Request<ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, Status> {
         let resources = request.get_mut().resource_spans.iter_mut();
-        for span in resources
-            .flat_map(|r| &mut r.scope_spans)
-            .flat_map(|s| &mut s.spans)
-        {
+        for span in resources.flat_map(|r| &mut r.scope_spans).flat_map(|s| &mut s.spans) {
             write_as_tags(span);
         }
         self.0.export(request).await
@@ -59,28 +49,20 @@ fn write_as_tags(span: &mut Span) {
         let message = status.message.clone();
         span.attributes.push(tag("error", Value::BoolValue(true)));
         if !message.is_empty() {
-            span.attributes
-                .push(tag("otel.status_description", Value::StringValue(message)));
+            span.attributes.push(tag("otel.status_description", Value::StringValue(message)));
         }
     }
     if let Some(kind) = usize::try_from(span.kind).ok().and_then(|k| KINDS.get(k)) {
-        span.attributes
-            .push(tag("span.kind", Value::StringValue((*kind).to_owned())));
+        span.attributes.push(tag("span.kind", Value::StringValue((*kind).to_owned())));
     }
     for event in &mut span.events {
         let name = event.name.clone();
-        event
-            .attributes
-            .insert(0, tag("event", Value::StringValue(name)));
+        event.attributes.insert(0, tag("event", Value::StringValue(name)));
     }
 }
 
 fn tag(key: &str, value: Value) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue { value: Some(value) }),
-        ..KeyValue::default()
-    }
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
 /// The pages of the UI come with a redirect's status but without a place to go to.
@@ -93,16 +75,11 @@ async fn page_is_ok(mut response: Response) -> Response {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let state = State::new(Config {
-        max_length: 10_000,
-        max_memory_usage: 256 << 20,
-    });
+    let state = State::new(Config { max_length: 10_000, max_memory_usage: 256 << 20 });
     let ui = ui_app(state.clone(), "/").layer(middleware::map_response(page_is_ok));
     let ui_listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 16686)).await?;
     let traces = TraceServiceServer::new(Tagging(TraceServiceImpl::new(state)));
-    let receiver = tonic::transport::Server::builder()
-        .add_service(traces)
-        .serve((Ipv4Addr::UNSPECIFIED, 4317).into());
+    let receiver = tonic::transport::Server::builder().add_service(traces).serve((Ipv4Addr::UNSPECIFIED, 4317).into());
     let mut stop = signal(SignalKind::terminate())?;
     println!("stand-in for Jaeger: the UI on port 16686, OTLP over gRPC on port 4317");
     tokio::select! {
