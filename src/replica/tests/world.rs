@@ -16,8 +16,11 @@ pub(super) struct Node {
     staged: Vec<Append>,
     boots: u64,
     /// A copy of the disk, as a backup would hold it.
-    copy: Option<(BTreeMap<Key, Siblings>, BTreeMap<u64, Arc<Op>>, Recovered)>,
+    copy: Option<Disk>,
 }
+
+/// What survives: key states, log, and the rest.
+type Disk = (BTreeMap<Key, Siblings>, BTreeMap<u64, Arc<Op>>, Recovered);
 
 impl KeyStates for BTreeMap<Key, Siblings> {
     fn siblings(&self, key: &str) -> Result<Siblings, Unreadable> {
