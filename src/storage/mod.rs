@@ -4,11 +4,18 @@
 //! one instant of the whole state; a record that can't be read is an error, never "not found". Must not
 //! decide anything about causality.
 
-use std::io;
-use std::path::PathBuf;
+#[cfg(test)]
+mod conformance;
+mod error;
+mod fjall;
+mod memory;
+
+pub use error::{OpenError, StorageError};
+pub use fjall::{EngineOptions, FjallStorage};
+pub use memory::MemoryStorage;
 
 use crate::causality::{Dot, NodeId, VersionVector};
-use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Siblings, Unreadable};
+use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Siblings};
 
 /// Whose data a directory holds. Checked at every start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +37,8 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError>;
 
     /// Ops of these ranges, in order of their positions in the log, as many as `limit` allows (at least
-    /// one, if there is any).
+    /// one, if there is any). The ranges don't overlap. What the log has not yet, or no longer, is left
+    /// out; an op that is missing between others is an error.
     fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError>;
 
     /// Bytes on disk.
@@ -70,85 +78,19 @@ pub struct StoredOp {
     pub bytes: Vec<u8>,
 }
 
-/// Something that could not be read or written. Nothing changed, except after a failed commit.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// The engine failed.
-    #[error("storage engine: {0}")]
-    Engine(String),
-    /// A record does not read as what it should be.
-    #[error("{record} is damaged: {problem}")]
-    Damaged {
-        /// Which record.
-        record: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-}
-
-/// A directory that can't be used. Nothing in it was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it open.
-    #[error("{path} is in use by another process; one node, one directory")]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// It belongs to someone else.
-    #[error("{path} holds the data of node {} of cluster '{}', not of node {} of cluster '{}'", found.node, found.cluster, expected.node, expected.cluster)]
-    OtherIdentity {
-        /// The directory.
-        path: PathBuf,
-        /// Whose it is.
-        found: Identity,
-        /// Whose it should be.
-        expected: Identity,
-    },
-    /// It was written by a newer version.
-    #[error("{path} has format {found}; this version reads up to {newest}: start it with a newer version")]
-    NewerFormat {
-        /// The directory.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-        /// The newest format known here.
-        newest: u32,
-    },
-    /// It exists, is not empty, and is not ours.
-    #[error("{path} is not empty and holds no causeway data")]
-    Foreign {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// What it holds does not fit together.
-    #[error("{path} is damaged: {problem}")]
-    Damaged {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
-    /// It can't be read or written.
-    #[error("{path}: {source}")]
-    Io {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The engine failed.
-    #[error("{path}: storage engine: {problem}")]
-    Engine {
-        /// The directory.
-        path: PathBuf,
-        /// What it said.
-        problem: String,
-    },
-}
-
-impl From<StorageError> for Unreadable {
-    fn from(error: StorageError) -> Self {
-        Unreadable(error.to_string())
+/// Whether a commit goes on from position `last`, op by op.
+fn check_order(last: u64, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
+    let mut expected = last;
+    for append in appends {
+        expected += 1;
+        if append.position != expected {
+            let found = append.position;
+            return Err(StorageError::Engine(format!("a commit has position {found} where {expected} should be")));
+        }
     }
+    if checkpoint.position != expected {
+        let found = checkpoint.position;
+        return Err(StorageError::Engine(format!("a commit up to position {expected} has the checkpoint of {found}")));
+    }
+    Ok(())
 }

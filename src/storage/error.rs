@@ -1,0 +1,97 @@
+//! What can go wrong with a store.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::Identity;
+use crate::replica::Unreadable;
+
+/// Something that could not be read or written. Nothing changed, except after a failed commit.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The engine failed.
+    #[error("storage engine: {0}")]
+    Engine(String),
+    /// A record does not read as what it should be.
+    #[error("{record} is damaged: {problem}")]
+    Damaged {
+        /// Which record.
+        record: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// A directory that can't be used. Nothing in it was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("{path} is in use by another process; one node, one directory")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It belongs to someone else.
+    #[error("{path} holds the data of node {} of cluster '{}', not of node {} of cluster '{}'", found.node, found.cluster, expected.node, expected.cluster)]
+    OtherIdentity {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: Identity,
+        /// Whose it should be.
+        expected: Identity,
+    },
+    /// It was written by a newer version.
+    #[error("{path} has format {found}; this version reads up to {newest}: start it with a newer version")]
+    NewerFormat {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest format known here.
+        newest: u32,
+    },
+    /// It exists, is not empty, and is not ours.
+    #[error("{path} is not empty and holds no causeway data")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// What it holds does not fit together.
+    #[error("{path} is damaged: {problem}")]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// It can't be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The engine failed.
+    #[error("{path}: storage engine: {problem}")]
+    Engine {
+        /// The directory.
+        path: PathBuf,
+        /// What it said.
+        problem: String,
+    },
+}
+
+impl From<StorageError> for Unreadable {
+    fn from(error: StorageError) -> Self {
+        Unreadable(error.to_string())
+    }
+}
+
+impl StorageError {
+    /// A record that was read and is not what it should be.
+    pub(super) fn damaged(record: impl ToString, problem: impl ToString) -> Self {
+        Self::Damaged { record: record.to_string(), problem: problem.to_string() }
+    }
+}

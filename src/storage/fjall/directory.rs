@@ -1,0 +1,158 @@
+//! The data directory: whose it is, who has it open, and that what was made in it stays after a power cut.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::format::FormatError;
+use crate::format::identity::{self, StoredIdentity};
+use crate::storage::{Identity, OpenError, StorageError};
+
+/// The format of the directory as a whole: its files, the keyspaces, their records.
+const FORMAT: u32 = 1;
+
+const IDENTITY: &str = "identity";
+const UNFINISHED_IDENTITY: &str = "identity.new";
+const LOCK: &str = "lock";
+
+/// What may be in a directory that is not ours yet: what a start leaves that was cut off before the identity
+/// was there, and what file systems put at the root of a volume.
+const NOTHING: [&str; 3] = [LOCK, UNFINISHED_IDENTITY, "lost+found"];
+
+/// Makes sure that `path` is the directory of `identity`, making it so where there is nothing yet, and takes
+/// it for this process for as long as the file returned is open.
+pub(super) fn claim(path: &Path, identity: &Identity) -> Result<File, OpenError> {
+    // Looked at first, so that a directory that is refused stays as it was.
+    check(path, identity)?;
+    create_dir_durably(path).map_err(|error| io_error(path, error))?;
+    let lock = lock(path)?;
+    if !check(path, identity)? {
+        write_identity(path, identity).map_err(|error| io_error(path, error))?;
+    }
+    Ok(lock)
+}
+
+/// Whether the directory is that of `identity`; `false` when there is nothing yet.
+fn check(path: &Path, identity: &Identity) -> Result<bool, OpenError> {
+    let bytes = match fs::read(path.join(IDENTITY)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return if is_foreign(path)? { Err(OpenError::Foreign { path: path.to_owned() }) } else { Ok(false) };
+        }
+        Err(error) => return Err(io_error(path, error)),
+    };
+    let newer = |found| OpenError::NewerFormat { path: path.to_owned(), found, newest: FORMAT };
+    let StoredIdentity { format, cluster, node } = identity::decode(&bytes).map_err(|error| match error {
+        FormatError::Version { found, .. } => newer(found.into()),
+        other => OpenError::Damaged { path: path.to_owned(), problem: other.to_string() },
+    })?;
+    if format > FORMAT {
+        return Err(newer(format));
+    }
+    let found = Identity { cluster, node };
+    if found != *identity {
+        return Err(OpenError::OtherIdentity { path: path.to_owned(), found, expected: identity.clone() });
+    }
+    Ok(true)
+}
+
+fn is_foreign(path: &Path) -> Result<bool, OpenError> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(io_error(path, error)),
+    };
+    for entry in entries {
+        let name = entry.map_err(|error| io_error(path, error))?.file_name();
+        if !NOTHING.iter().any(|expected| name == *expected) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let open = File::options().create(true).truncate(false).write(true).open(path.join(LOCK));
+    let file = open.map_err(|error| io_error(path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(io_error(path, error)),
+    }
+}
+
+/// Puts the identity there at once or not at all.
+fn write_identity(path: &Path, identity: &Identity) -> io::Result<()> {
+    let Identity { cluster, node } = identity.clone();
+    let unfinished = path.join(UNFINISHED_IDENTITY);
+    let mut file = File::create(&unfinished)?;
+    file.write_all(&identity::encode(&StoredIdentity { format: FORMAT, cluster, node }))?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path.join(IDENTITY))?;
+    sync_dir(path)
+}
+
+/// Creates a directory and those above it that are missing, so that they are there after a power cut.
+fn create_dir_durably(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_dir_durably(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_dir(parent),
+    }
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Makes everything in a directory durable, names and contents.
+pub(super) fn sync_all(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_all(&entry.path())?;
+        } else {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    sync_dir(path)
+}
+
+/// Bytes on disk of everything in a directory.
+pub(super) fn bytes(path: &Path) -> io::Result<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        // The engine removes files meanwhile.
+        let inside = entry.metadata().and_then(|metadata| {
+            if metadata.is_dir() { bytes(&entry.path()) } else { Ok(metadata.blocks() * BLOCK_BYTES) }
+        });
+        total += match inside {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            other => other?,
+        };
+    }
+    Ok(total)
+}
+
+/// What `st_blocks` counts in, by POSIX and whatever the file system's blocks are.
+const BLOCK_BYTES: u64 = 512;
+
+pub(super) fn io_error(path: &Path, source: io::Error) -> OpenError {
+    OpenError::Io { path: path.to_owned(), source }
+}
+
+/// An error of a store as one of opening it.
+pub(super) fn unusable(path: &Path, error: StorageError) -> OpenError {
+    let path = path.to_owned();
+    match error {
+        StorageError::Engine(problem) => OpenError::Engine { path, problem },
+        damaged @ StorageError::Damaged { .. } => OpenError::Damaged { path, problem: damaged.to_string() },
+    }
+}

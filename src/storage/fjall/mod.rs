@@ -1,0 +1,139 @@
+//! The store on disk, by the engine fjall: an LSM tree a keyspace, one journal for all of them.
+//!
+//! A data directory holds `identity` (whose it is, and its format), `lock` (held while it is open) and
+//! `store` (the engine's files). In the engine:
+//!
+//! | keyspace | key | value |
+//! |---|---|---|
+//! | `keys` | the key's bytes | its siblings |
+//! | `ops` | origin and counter | position and op |
+//! | `order` | position | dot |
+//! | `meta` | `checkpoint`; `ancestry/` and origin | the checkpoint; the origin's parents |
+//!
+//! A commit is one batch over all four, synced to the disk before it is visible. In the same batch each
+//! keyspace says which position it is as of (`keys` by a record of its own, the others by what they hold);
+//! opening compares them, so that a store of which some part went back or was lost is never taken for whole.
+//!
+//! Must not be opened by anything else, and its files must not be looked at by anyone but the engine.
+
+mod directory;
+mod engine;
+mod log;
+mod record;
+mod recovery;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use self::engine::Engine;
+use self::snapshot::FjallSnapshot;
+use super::{BatchLimit, Identity, OpenError, Snapshot, Storage, StorageError, StoredOp, check_order};
+use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Recovered, Siblings, Unreadable};
+
+/// How much memory the engine may use.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineOptions {
+    /// For blocks read from disk.
+    pub cache_bytes: u64,
+    /// For what is written and not yet in a table, for the keys and for the op log each. Under sustained
+    /// writes up to five times that. Fixed when a store is created.
+    pub write_buffer_bytes: u64,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20, write_buffer_bytes: 16 << 20 }
+    }
+}
+
+/// One node's data on disk. Open at most once at a time, in one process.
+pub struct FjallStorage {
+    engine: Arc<Engine>,
+    commits: Mutex<Commits>,
+}
+
+/// Commits come one after the other.
+struct Commits {
+    /// The position of the last op committed.
+    position: u64,
+    /// One failed: what is on disk is unknown, so nothing may follow.
+    failed: bool,
+}
+
+impl FjallStorage {
+    /// Opens the data of `identity` in `path`, or creates it where there is nothing yet, and says what it
+    /// holds. May be interrupted at any point and done again.
+    pub fn open(path: &Path, identity: &Identity) -> Result<(Self, Recovered), OpenError> {
+        Self::open_with(path, identity, EngineOptions::default())
+    }
+
+    /// The same with other bounds on memory.
+    pub fn open_with(path: &Path, identity: &Identity, options: EngineOptions) -> Result<(Self, Recovered), OpenError> {
+        let lock = directory::claim(path, identity)?;
+        let engine = Engine::open(path, lock, options)?;
+        let recovered = recovery::recover(&engine).map_err(|error| directory::unusable(path, error))?;
+        let commits = Mutex::new(Commits { position: recovered.checkpoint.position, failed: false });
+        Ok((Self { engine: Arc::new(engine), commits }, recovered))
+    }
+
+    fn write(&self, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
+        let Engine { keys, ops, order, meta, .. } = &*self.engine;
+        let mut batch = self.engine.batch();
+        let mut states: BTreeMap<&str, &Siblings> = BTreeMap::new();
+        for Append { position, op, states: after } in appends {
+            batch.insert(ops, record::dot_key(op.dot), record::encode_op(*position, op));
+            batch.insert(order, position.to_be_bytes(), record::encode_order(op.dot));
+            if !op.parents.is_empty() {
+                let parents = crate::format::ancestry::encode(&op.parents);
+                batch.insert(meta, record::ancestry_key(op.dot.origin), parents);
+            }
+            // Of a key that several ops write, only the last state.
+            states.extend(after.iter().map(|(key, siblings)| (&**key, siblings)));
+        }
+        for (key, siblings) in states {
+            if siblings.is_empty() {
+                batch.remove(keys, key);
+            } else {
+                batch.insert(keys, key, crate::format::siblings::encode(siblings));
+            }
+        }
+        self.engine.finish(batch, checkpoint)
+    }
+}
+
+impl Storage for FjallStorage {
+    fn commit(&self, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        if commits.failed {
+            return Err(StorageError::Engine("an earlier commit failed".to_owned()));
+        }
+        // Until it is known to have gone well: a panic in the engine leaves it so.
+        commits.failed = true;
+        check_order(commits.position, appends, checkpoint)?;
+        self.write(appends, checkpoint)?;
+        *commits = Commits { position: checkpoint.position, failed: false };
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        Ok(Box::new(FjallSnapshot::take(self.engine.clone())?))
+    }
+
+    fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
+        log::read(&self.engine, ranges, limit)
+    }
+
+    fn disk_bytes(&self) -> Result<u64, StorageError> {
+        directory::bytes(self.engine.path()).map_err(|error| StorageError::Engine(error.to_string()))
+    }
+}
+
+impl KeyStates for FjallStorage {
+    fn siblings(&self, key: &str) -> Result<Siblings, Unreadable> {
+        Ok(self.engine.siblings(&self.engine.instant(), key)?)
+    }
+}

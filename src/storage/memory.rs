@@ -1,0 +1,123 @@
+//! The store in memory: for tests and simulations. What was committed is "on disk"; clones share it, so a
+//! test that drops a node and starts another on a clone has restarted it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use super::{BatchLimit, Snapshot, Storage, StorageError, StoredOp, check_order};
+use crate::causality::{Ancestry, Dot, VersionVector};
+use crate::format;
+use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Recovered, Siblings, Unreadable};
+
+/// A store that lasts as long as its process.
+#[derive(Clone, Default)]
+pub struct MemoryStorage {
+    disk: Arc<RwLock<Disk>>,
+}
+
+#[derive(Default)]
+struct Disk {
+    /// Snapshots share it.
+    state: Arc<State>,
+    log: BTreeMap<Dot, StoredOp>,
+    ancestry: Ancestry,
+    failed: bool,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    keys: BTreeMap<Box<str>, Siblings>,
+    checkpoint: Checkpoint,
+}
+
+impl MemoryStorage {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What a node would start from: all as of the last commit.
+    pub fn recovered(&self) -> Recovered {
+        let disk = self.read();
+        Recovered { checkpoint: disk.state.checkpoint.clone(), ancestry: disk.ancestry.clone() }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Disk> {
+        self.disk.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn commit(&self, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
+        let mut disk = self.disk.write().unwrap_or_else(PoisonError::into_inner);
+        if disk.failed {
+            return Err(StorageError::Engine("an earlier commit failed".to_owned()));
+        }
+        if let Err(error) = check_order(disk.state.checkpoint.position, appends, checkpoint) {
+            disk.failed = true;
+            return Err(error);
+        }
+        let Disk { state, log, ancestry, .. } = &mut *disk;
+        let state = Arc::make_mut(state);
+        for Append { position, op, states } in appends {
+            let stored = StoredOp { position: *position, dot: op.dot, bytes: format::op::encode(op) };
+            log.insert(op.dot, stored);
+            ancestry.insert(op.dot.origin, &op.parents);
+            for (key, siblings) in states {
+                if siblings.is_empty() {
+                    state.keys.remove(&**key);
+                } else {
+                    state.keys.insert((&**key).into(), siblings.clone());
+                }
+            }
+        }
+        state.checkpoint = checkpoint.clone();
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        Ok(Box::new(self.read().state.clone()))
+    }
+
+    fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
+        let disk = self.read();
+        let in_range = ranges
+            .iter()
+            .filter(|range| range.first <= range.last)
+            .flat_map(|range| disk.log.range(range.origin.dot(range.first)..=range.origin.dot(range.last)));
+        let mut found: Vec<&StoredOp> = in_range.map(|(_, op)| op).collect();
+        found.sort_by_key(|op| op.position);
+        let mut bytes = 0;
+        let fitting = found.into_iter().enumerate().take_while(|(index, op)| {
+            bytes += op.bytes.len();
+            *index == 0 || (*index < limit.ops && bytes <= limit.bytes)
+        });
+        Ok(fitting.map(|(_, op)| op.clone()).collect())
+    }
+
+    fn disk_bytes(&self) -> Result<u64, StorageError> {
+        Ok(self.read().log.values().map(|op| op.bytes.len() as u64).sum())
+    }
+}
+
+impl KeyStates for MemoryStorage {
+    fn siblings(&self, key: &str) -> Result<Siblings, Unreadable> {
+        Ok(self.read().state.keys.get(key).cloned().unwrap_or_default())
+    }
+}
+
+impl Snapshot for Arc<State> {
+    fn vector(&self) -> &VersionVector {
+        &self.checkpoint.vector
+    }
+
+    fn siblings(&self, key: &str) -> Result<Siblings, StorageError> {
+        Ok(self.keys.get(key).cloned().unwrap_or_default())
+    }
+
+    fn keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Siblings)>, StorageError> {
+        let keys =
+            self.keys.iter().filter(|(key, _)| key.starts_with(prefix) && after.is_none_or(|after| &***key > after));
+        Ok(keys.take(limit).map(|(key, siblings)| (key.to_string(), siblings.clone())).collect())
+    }
+}
