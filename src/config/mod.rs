@@ -15,13 +15,14 @@ mod tests;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 pub use layers::{Arguments, Input, SETTINGS, Setting};
 pub use peers::Peer;
 pub use problem::{Problem, Problems};
 
 use crate::causality::NodeId;
 use layers::Values;
-use parse::{Count, Subnet};
+use parse::Count;
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -66,7 +67,7 @@ pub enum PeerListen {
         /// Where to listen.
         address: SocketAddr,
         /// Connections are dropped unless the local address they came in on is in it.
-        subnet: Option<Subnet>,
+        subnet: Option<IpNet>,
     },
     /// On all addresses, but only connections that came in on an address that this name has now are kept.
     /// A name of one network thus keeps out whoever comes over another, also when addresses change.

@@ -1,9 +1,10 @@
 //! What values of settings look like. Each parser says what it expected when it fails.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use super::{LogFormat, PeerListen};
@@ -33,28 +34,6 @@ impl Count {
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a whole number from {} to {}, without leading zeros", self.least, self.most)
-    }
-}
-
-/// The addresses that start with the same bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subnet {
-    address: IpAddr,
-    prefix_bits: u8,
-}
-
-impl Subnet {
-    /// Whether `address` is one of them; an IPv4 address that is written as IPv6 counts as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                (own.to_bits() ^ other.to_bits()).leading_zeros() >= self.prefix_bits.into()
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                (own.to_bits() ^ other.to_bits()).leading_zeros() >= self.prefix_bits.into()
-            }
-            _ => false,
-        }
     }
 }
 
@@ -96,15 +75,8 @@ pub(super) fn port_number(text: &str) -> Option<u16> {
     Count::new(1, u16::MAX.into()).parse(text).map(|port| port as u16)
 }
 
-pub(super) fn subnet(text: &str) -> Parsed<Subnet> {
-    let parse = || {
-        let (address, prefix_bits) = text.split_once('/')?;
-        let address: IpAddr = address.parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = Count::new(0, most).parse(prefix_bits)? as u8;
-        Some(Subnet { address, prefix_bits })
-    };
-    parse().ok_or_else(|| "a range of addresses, such as 172.31.0.0/16 or fd00::/8".to_owned())
+pub(super) fn subnet(text: &str) -> Parsed<IpNet> {
+    text.parse().map_err(|_| "a range of addresses, such as 172.31.0.0/16 or fd00::/8".to_owned())
 }
 
 pub(super) fn path(text: &str) -> Parsed<PathBuf> {

@@ -112,7 +112,7 @@ fn the_file_can_say_everything() {
     assert_eq!(config.log_format, LogFormat::Pretty);
     let PeerListen::Address { address, subnet: Some(subnet) } = config.peer_listen else { panic!("{config:?}") };
     assert_eq!(address.to_string(), "0.0.0.0:7000");
-    assert!(subnet.contains("172.31.255.1".parse().unwrap()));
+    assert_eq!(subnet.to_string(), "172.31.0.0/16");
 }
 
 #[test]
@@ -222,15 +222,6 @@ fn peers_are_served_where_a_name_points_to() {
         let listed = problems(&node0(without_address));
         assert!(listed[0].starts_with("CAUSEWAY_PEER_SUBNET is '10.0.0.0/8': expected that"), "{listed:?}");
     }
-}
-
-#[test]
-fn a_subnet_holds_the_addresses_that_start_like_it() {
-    let contains = |subnet: &str, address: &str| parse::subnet(subnet).unwrap().contains(address.parse().unwrap());
-    assert!(contains("10.1.0.0/16", "10.1.255.255") && !contains("10.1.0.0/16", "10.2.0.0"));
-    assert!(contains("10.1.0.0/16", "::ffff:10.1.2.3") && !contains("10.1.0.0/16", "fd00::1"));
-    assert!(contains("10.1.2.3/32", "10.1.2.3") && !contains("10.1.2.3/32", "10.1.2.2"));
-    assert!(contains("0.0.0.0/0", "1.2.3.4") && contains("fd00::/8", "fdff::1") && !contains("fd00::/8", "fe80::1"));
 }
 
 #[test]
