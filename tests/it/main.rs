@@ -1,4 +1,8 @@
 //! Everything that is tested from outside: one binary, a module a topic.
 #![allow(clippy::unwrap_used)]
 
+mod partitions;
+mod processes;
+mod scenarios;
+mod support;
 mod tidy;

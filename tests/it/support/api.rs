@@ -1,0 +1,110 @@
+//! A client of one node.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use super::until;
+
+/// What a node answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    /// A header, if it is there.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// A client of one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    base: String,
+    client: Client,
+}
+
+impl Api {
+    /// For the node at this port of this machine.
+    pub(crate) fn new(port: u16) -> Self {
+        let client = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+        Self { base: format!("http://127.0.0.1:{port}"), client }
+    }
+
+    /// A request that is not sent yet.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    /// `PATCH /set` with these values, not sent yet. `query` starts with `?` or is empty.
+    pub(crate) fn patch(&self, query: &str, values: &Value) -> RequestBuilder {
+        let body = json!({ "values": values }).to_string();
+        self.request(Method::PATCH, &format!("/set{query}")).header("content-type", "application/json").body(body)
+    }
+
+    /// `GET`; any status will do.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        send(self.request(Method::GET, path)).await.unwrap()
+    }
+
+    /// Writes one key; must answer `200`.
+    pub(crate) async fn set(&self, key: &str, value: &str) -> Answer {
+        let answer = send(self.patch("", &json!({ key: value }))).await.unwrap();
+        assert_eq!(answer.status, 200, "PATCH /set on {}: {}", self.base, answer.body);
+        answer
+    }
+
+    /// A plain read: the body of `200`, or `None` for `404`.
+    pub(crate) async fn read(&self, key: &str) -> Option<String> {
+        let answer = self.get(&format!("/read?key={key}")).await;
+        match answer.status {
+            200 => Some(answer.body),
+            404 => None,
+            other => panic!("GET /read?key={key} on {}: {other} {}", self.base, answer.body),
+        }
+    }
+
+    /// All siblings of a key, each as (value, dot).
+    pub(crate) async fn siblings(&self, key: &str) -> BTreeSet<(String, String)> {
+        let body = self.get(&format!("/read?key={key}&resolve=all")).await.json();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let siblings = body["siblings"].as_array().into_iter().flatten();
+        siblings.map(|sibling| (text(&sibling["value"]), text(&sibling["dot"]))).collect()
+    }
+
+    /// `GET /status`.
+    pub(crate) async fn status(&self) -> Value {
+        self.get("/status").await.json()
+    }
+
+    /// Whether it answers and takes requests.
+    pub(crate) async fn is_ready(&self) -> bool {
+        send(self.request(Method::GET, "/readyz")).await.is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// Waits until a plain read shows `value`.
+    pub(crate) async fn until_reads(&self, key: &str, value: &str) {
+        let reads = async || (self.read(key).await.as_deref() == Some(value)).then_some(());
+        let describe = async || format!("{key} on {} reads {:?}, not {value}", self.base, self.read(key).await);
+        until(reads, describe).await;
+    }
+}
+
+/// Sends a request and reads the whole answer.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let response = request.send().await?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Ok(Answer { status, headers, body: response.text().await? })
+}

@@ -1,0 +1,101 @@
+//! Several nodes on this machine.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::api::Api;
+use super::link::Link;
+use super::process::{Launch, Process};
+use super::{free_ports, until};
+
+/// Three nodes, and the directory that goes when they go.
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Process>,
+    pub(crate) launches: Vec<Launch>,
+    /// (from, to) → the way, where the cluster was started with ways that can be cut.
+    pub(crate) links: BTreeMap<(usize, usize), Link>,
+    _directory: TempDir,
+}
+
+impl Cluster {
+    /// Three nodes that all reach each other, started as the reference starts them.
+    pub(crate) async fn mesh() -> Self {
+        let directory = TempDir::new().unwrap();
+        let ports = free_ports::<3>();
+        let launches = ports
+            .iter()
+            .zip(0..)
+            .map(|(port, id)| Launch::by_arguments(&directory.path().join(id.to_string()), id, *port, &ports));
+        let launches = launches.collect();
+        Self::start(directory, launches, BTreeMap::new()).await
+    }
+
+    /// Three nodes of which only node0 and node1, and node1 and node2, know each other.
+    pub(crate) async fn chain() -> Self {
+        let directory = TempDir::new().unwrap();
+        let ports = free_ports::<3>();
+        let known: [&[u32]; 3] = [&[0, 1], &[0, 1, 2], &[1, 2]];
+        let launches = known.iter().zip(0..).map(|(known, id)| {
+            let peers: Vec<_> = known.iter().map(|peer| (*peer, ports[*peer as usize])).collect();
+            Launch::by_environment(&directory.path().join(id.to_string()), id, ports[id as usize], &peers)
+        });
+        let launches = launches.collect();
+        Self::start(directory, launches, BTreeMap::new()).await
+    }
+
+    /// Three nodes that reach each other over ways that can be cut.
+    pub(crate) async fn linked() -> Self {
+        let directory = TempDir::new().unwrap();
+        let ports = free_ports::<3>();
+        let mut links = BTreeMap::new();
+        let mut launches = Vec::new();
+        for from in 0..3 {
+            let mut peers = Vec::new();
+            for to in 0..3 {
+                if from == to {
+                    peers.push((to as u32, ports[to]));
+                } else {
+                    let link = Link::to(ports[to]).await;
+                    peers.push((to as u32, link.port));
+                    links.insert((from, to), link);
+                }
+            }
+            let own = directory.path().join(from.to_string());
+            launches.push(Launch::by_environment(&own, from as u32, ports[from], &peers));
+        }
+        Self::start(directory, launches, links).await
+    }
+
+    async fn start(directory: TempDir, launches: Vec<Launch>, links: BTreeMap<(usize, usize), Link>) -> Self {
+        let mut nodes: Vec<Process> = launches.iter().map(Launch::start).collect();
+        for node in &mut nodes {
+            node.until_ready().await;
+        }
+        Self { nodes, launches, links, _directory: directory }
+    }
+
+    /// The client of a node.
+    pub(crate) fn api(&self, node: usize) -> &Api {
+        &self.nodes[node].api
+    }
+
+    /// Waits until all nodes have the same version vector, with at least `ops` ops in it.
+    pub(crate) async fn until_equal(&self, ops: u64) {
+        let equal = async || {
+            let vectors = self.vectors().await;
+            let count: u64 = vectors[0].as_object()?.values().filter_map(Value::as_u64).sum();
+            (count >= ops && vectors.iter().all(|vector| *vector == vectors[0])).then_some(())
+        };
+        until(equal, async || format!("not equal: {:?}", self.vectors().await)).await;
+    }
+
+    async fn vectors(&self) -> Vec<Value> {
+        let mut vectors = Vec::new();
+        for node in &self.nodes {
+            vectors.push(node.api.status().await["vector"].clone());
+        }
+        vectors
+    }
+}
