@@ -51,19 +51,19 @@ impl Cluster {
         let ports = free_ports::<3>();
         let mut links = BTreeMap::new();
         let mut launches = Vec::new();
-        for from in 0..3 {
+        for (from, own_port) in ports.into_iter().enumerate() {
             let mut peers = Vec::new();
-            for to in 0..3 {
+            for (to, port) in ports.into_iter().enumerate() {
                 if from == to {
-                    peers.push((to as u32, ports[to]));
+                    peers.push((to as u32, port));
                 } else {
-                    let link = Link::to(ports[to]).await;
+                    let link = Link::to(port).await;
                     peers.push((to as u32, link.port));
                     links.insert((from, to), link);
                 }
             }
             let own = directory.path().join(from.to_string());
-            launches.push(Launch::by_environment(&own, from as u32, ports[from], &peers));
+            launches.push(Launch::by_environment(&own, from as u32, own_port, &peers));
         }
         Self::start(directory, launches, links).await
     }
