@@ -4,6 +4,8 @@ pub mod causality;
 pub mod cli;
 pub mod config;
 pub mod format;
+pub mod http;
+pub mod listen;
 pub mod node;
 pub mod replica;
 pub mod storage;

@@ -1,0 +1,93 @@
+//! What the headers of a request say, and those of an answer.
+
+use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::problem::{Kind, Problem};
+
+pub(super) const CAUSAL_CONTEXT: HeaderName = HeaderName::from_static("causal-context");
+pub(super) const CAUSEWAY_SIBLINGS: HeaderName = HeaderName::from_static("causeway-siblings");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Refuses conditions and promises that a write does not know: ignoring one would change what it means.
+pub(super) fn no_conditions(headers: &HeaderMap) -> Result<(), Problem> {
+    for (name, shown, instead) in [
+        (IF_MATCH, "If-Match", "pass the Causal-Context of what you read"),
+        (IF_NONE_MATCH, "If-None-Match", "pass the Causal-Context of what you read"),
+        (IF_UNMODIFIED_SINCE, "If-Unmodified-Since", "pass the Causal-Context of what you read"),
+        (IDEMPOTENCY_KEY, "Idempotency-Key", "a write that is sent again replaces the first unless it has a context"),
+    ] {
+        if headers.contains_key(name) {
+            let detail = format!("writes take no {shown}; {instead}");
+            return Err(Problem::new(Kind::NotSupported, detail).with("header", shown));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the client would rather have JSON than the plain value: it names `application/json`, and not
+/// `text/plain` at least as much.
+pub(super) fn wants_json(headers: &HeaderMap) -> bool {
+    let quality_of = |wanted: &str| {
+        let ranges = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let ranges = ranges.flat_map(|value| value.split(','));
+        let qualities = ranges.filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            parts.next().filter(|name| name.eq_ignore_ascii_case(wanted))?;
+            let q = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+            Some(q.map_or(1.0, |q| q.parse().unwrap_or(0.0)))
+        });
+        qualities.fold(0.0_f32, f32::max)
+    };
+    headers.contains_key(ACCEPT) && quality_of("application/json") > quality_of("text/plain")
+}
+
+/// Refuses a body that is not plain JSON.
+pub(super) fn json_body(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    let coding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Problem::new(Kind::UnsupportedContentEncoding, "the body must not be compressed"));
+    }
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    if let (Some(given), None) = (types.next(), types.next())
+        && given.to_str().is_ok_and(is_json)
+    {
+        return Ok(());
+    }
+    let accepted = if *method == Method::PATCH { ACCEPT_PATCH } else { ACCEPT_POST };
+    let detail = "the body must be JSON in UTF-8, and Content-Type must say so: application/json";
+    Err(Problem::new(Kind::UnsupportedContentType, detail).with_header(accepted, JSON))
+}
+
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let json = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("application/json"));
+    let utf8 = |parameter: &str| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        !name.eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+    };
+    json && parts.all(utf8)
+}
+
+/// The strong entity tag of a body: a hash of all of it.
+pub(super) fn etag(body: &[u8]) -> HeaderValue {
+    let tag = format!("\"{:032x}\"", xxh3_128(body));
+    HeaderValue::try_from(tag).expect("hex digits in quotes are a header value")
+}
+
+/// Whether `If-None-Match` names this tag.
+pub(super) fn unchanged(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let mut given = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    given.any(|value| {
+        value.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    })
+}
+
+/// A token as a header.
+pub(super) fn token_value(token: &str) -> HeaderValue {
+    HeaderValue::try_from(token).expect("tokens are URL-safe")
+}

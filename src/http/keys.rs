@@ -1,0 +1,80 @@
+//! `GET /keys`: the keys there are, in byte order, a page at a time.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde::Serialize;
+
+use super::problem::Problem;
+use super::session::Session;
+use super::{Shared, blocking, query, view};
+use crate::causality::CausalContext;
+use crate::format::token;
+use crate::node::NodeHandle;
+use crate::storage::StorageError;
+
+/// A page of keys.
+#[derive(Serialize)]
+struct Page {
+    keys: Vec<KeyView>,
+    context: String,
+    /// What `after` must be to get the next page; `null` on the last.
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct KeyView {
+    key: String,
+    siblings: usize,
+}
+
+/// How many keys are fetched at once; the store hands out their values too, so fewer when those are large.
+const MAX_STEP: usize = 64;
+const STEP_BYTES: usize = 4 * 1024 * 1024;
+
+pub(super) async fn keys(State(app): Shared, request: Request) -> Result<Response, Problem> {
+    let [prefix, after, limit] = query::params(request.uri().query(), ["prefix", "after", "limit"])?;
+    let max = app.options.limits.page_keys;
+    let limit = match limit {
+        None => max.min(100),
+        Some(text) => {
+            let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
+            limit.ok_or_else(|| {
+                query::bad_value("limit", &text, &format!("a number from 1 to {max}")).with("limit", max)
+            })?
+        }
+    };
+    Session::of(request.headers(), &app.options)?.reached(&app).await?;
+
+    let node = app.node.clone();
+    let (prefix, after) = (prefix.unwrap_or_default().into_owned(), after.map(|after| after.into_owned()));
+    blocking(move || {
+        let page = page(&node, &prefix, after, limit)?;
+        Ok(view::json_with_context(&page, &page.context))
+    })
+    .await
+}
+
+fn page(node: &NodeHandle, prefix: &str, mut after: Option<String>, limit: usize) -> Result<Page, StorageError> {
+    let snapshot = node.snapshot()?;
+    let mut keys: Vec<KeyView> = Vec::new();
+    let mut step = MAX_STEP;
+    // One more than the page shows, to know whether another follows.
+    while keys.len() <= limit {
+        let wanted = step.min(limit + 1 - keys.len());
+        let found = snapshot.keys(prefix, after.as_deref(), wanted)?;
+        let bytes: usize =
+            found.iter().flat_map(|(_, siblings)| siblings.iter()).map(|sibling| sibling.value.len()).sum();
+        step = if bytes > STEP_BYTES { (step / 2).max(1) } else { (step * 2).min(MAX_STEP) };
+        let last = found.len() < wanted;
+        keys.extend(found.into_iter().map(|(key, siblings)| KeyView { key, siblings: siblings.len() }));
+        after = keys.last().map(|last| last.key.clone());
+        if last {
+            break;
+        }
+    }
+    let next = (keys.len() > limit).then(|| {
+        keys.truncate(limit);
+        keys.last().map(|last| last.key.clone()).unwrap_or_default()
+    });
+    Ok(Page { keys, context: token::encode(&CausalContext::of_state(snapshot.vector().clone())), next })
+}

@@ -1,0 +1,93 @@
+//! `POST /read`: many keys from one snapshot.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde::Serialize;
+
+use super::problem::Problem;
+use super::session::Session;
+use super::view::{self, KeySiblings, Resolve, Room};
+use super::{Shared, blocking, body, json, query};
+use crate::causality::CausalContext;
+use crate::format::token;
+use crate::replica::{Key, Value};
+use crate::storage::Snapshot;
+
+/// One value a key: the shape of a write, so that it can be written back.
+#[derive(Serialize)]
+struct Plain<'a> {
+    values: BTreeMap<&'a str, Option<Value>>,
+    /// Keys that have more than one sibling, and how many.
+    siblings: BTreeMap<&'a str, usize>,
+    context: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    left_out: &'a [Key],
+}
+
+/// All siblings of every key.
+#[derive(Serialize)]
+struct All<'a> {
+    keys: &'a [KeySiblings<'a>],
+    context: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    left_out: &'a [Key],
+}
+
+pub(super) async fn read_many(State(app): Shared, request: Request) -> Result<Response, Problem> {
+    let [resolve] = query::params(request.uri().query(), ["resolve"])?;
+    let resolve = Resolve::of(resolve.as_deref())?;
+    let session = Session::of(request.headers(), &app.options)?;
+    let text = body::json(&app, request).await?;
+    let keys = json::keys(text.as_str()?, &app.options.limits)?;
+    drop(text);
+    session.reached(&app).await?;
+
+    let (node, room) = (app.node.clone(), Room::new(app.options.limits.answer_bytes));
+    blocking(move || {
+        let snapshot = node.snapshot()?;
+        let token = token::encode(&CausalContext::of_state(snapshot.vector().clone()));
+        match resolve {
+            Resolve::All => all(&*snapshot, &keys, room, &token),
+            one => plain(&*snapshot, &keys, one, room, &token),
+        }
+    })
+    .await
+}
+
+fn plain(
+    snapshot: &dyn Snapshot,
+    keys: &[Key],
+    resolve: Resolve,
+    mut room: Room,
+    context: &str,
+) -> Result<Response, Problem> {
+    let mut answer = Plain { values: BTreeMap::new(), siblings: BTreeMap::new(), context, left_out: &[] };
+    for (index, key) in keys.iter().enumerate() {
+        let siblings = snapshot.siblings(key)?;
+        let value = resolve.shown(&siblings).map(|sibling| sibling.value.clone());
+        if !room.takes(value.as_deref().map_or(0, str::len)) {
+            answer.left_out = &keys[index..];
+            break;
+        }
+        if siblings.len() > 1 {
+            answer.siblings.insert(key, siblings.len());
+        }
+        answer.values.insert(key, value);
+    }
+    Ok(view::json_with_context(&answer, context))
+}
+
+fn all(snapshot: &dyn Snapshot, keys: &[Key], mut room: Room, context: &str) -> Result<Response, Problem> {
+    let mut shown = Vec::new();
+    for key in keys {
+        let view = KeySiblings::new(key, &snapshot.siblings(key)?, Resolve::All, &mut room);
+        if view.shows_nothing_of_some() {
+            break;
+        }
+        shown.push(view);
+    }
+    let left_out = &keys[shown.len()..];
+    Ok(view::json_with_context(&All { keys: &shown, context, left_out }, context))
+}

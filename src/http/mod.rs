@@ -1,0 +1,168 @@
+//! The client API: the design's section 3, described for users in `docs/http-api.md`.
+//!
+//! Requests come in as text, are checked here against every limit, and become the calls of a [`NodeHandle`];
+//! answers go out as text. A request that is refused changed nothing, and says so by a problem of a stable
+//! `type` ([`problem::Kind`] lists them all).
+//!
+//! Promises: what an answer shows and the context that comes with it are of one snapshot, taken after the
+//! state that the request asks for was reached; nothing of a request is silently ignored that could change
+//! what it means (parameters, fields, conditions that are not known are refused); memory is bounded. Must not
+//! decide anything about causality, know how anything is stored, or talk to peers.
+
+mod body;
+mod headers;
+mod json;
+mod keys;
+mod many;
+mod problem;
+mod query;
+mod read;
+mod session;
+mod set;
+mod spans;
+mod status;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch};
+use opentelemetry_sdk::trace::SdkTracer;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::node::NodeHandle;
+use problem::{Kind, Problem};
+
+/// What one request may ask for.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a key that is written. (Reads take any key: a longer one may have come from another node.)
+    pub key_bytes: usize,
+    /// Bytes of a value that is written.
+    pub value_bytes: usize,
+    /// Bytes of a request's body.
+    pub request_bytes: usize,
+    /// Keys that one request writes or reads.
+    pub entries: usize,
+    /// Bytes of values in one answer that shows several; what does not fit is named instead. The first value
+    /// is always shown.
+    pub answer_bytes: usize,
+    /// Keys on a page of `/keys`.
+    pub page_keys: usize,
+    /// Bytes of all request bodies held at once, over all connections.
+    pub bodies_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            key_bytes: 1024,
+            value_bytes: 1024 * 1024,
+            request_bytes: 8 * 1024 * 1024,
+            entries: 10_000,
+            answer_bytes: 8 * 1024 * 1024,
+            page_keys: 1000,
+            bodies_bytes: 256 * 1024 * 1024,
+        }
+    }
+}
+
+/// What the client API needs to know besides its node.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// Bounds of one request.
+    pub limits: Limits,
+    /// How long a request's body may take to arrive.
+    pub body_timeout: Duration,
+    /// How long a request waits (for a context, for acknowledgements) that does not say.
+    pub default_wait: Duration,
+    /// The longest that a request may ask to wait; a longer wish is cut down to this.
+    pub max_wait: Duration,
+    /// The addresses of the configured peers, in their order there, as `/status` shows them.
+    pub peer_addresses: Vec<String>,
+    /// Makes a server span for every request; none are made without it.
+    pub tracer: Option<SdkTracer>,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            body_timeout: Duration::from_secs(30),
+            default_wait: Duration::from_secs(2),
+            max_wait: Duration::from_secs(30),
+            peer_addresses: Vec::new(),
+            tracer: None,
+        }
+    }
+}
+
+/// What every request sees.
+struct App {
+    node: NodeHandle,
+    options: HttpOptions,
+    /// Bytes of request bodies held at the moment.
+    bodies: AtomicUsize,
+}
+
+type Shared = State<Arc<App>>;
+
+/// The paths that there are.
+const PATHS: [&str; 6] = ["/read", "/set", "/keys", "/status", "/livez", "/readyz"];
+
+/// The client API of a node.
+pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
+    let tracer = options.tracer.clone();
+    let state = Arc::new(App { node, options, bodies: AtomicUsize::new(0) });
+    let [read, set, keys, status, livez, readyz] = PATHS;
+    let routes = Router::new()
+        .route(read, get(read::read).post(many::read_many))
+        .route(set, patch(set::set))
+        .route(keys, get(keys::keys))
+        .route(status, get(status::status))
+        .route(livez, get(status::live))
+        .route(readyz, get(status::ready))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(unknown_path)
+        .with_state(state);
+    finish(routes, tracer)
+}
+
+/// What goes around all routes. A panic becomes a problem inside the request's span, so that the span says so.
+fn finish(routes: Router, tracer: Option<SdkTracer>) -> Router {
+    let routes = routes.layer(CatchPanicLayer::custom(|_| {
+        // The panic's own text is on standard error already; it is not for clients.
+        Problem::new(Kind::Internal, "the request hit a bug in this server; whether it changed anything is unknown")
+            .into_response()
+    }));
+    match tracer {
+        Some(tracer) => routes.layer(from_fn_with_state(tracer, spans::server_span)),
+        None => routes,
+    }
+}
+
+/// Runs what may read a lot from the disk off the threads that serve requests.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+        Err(Problem::new(Kind::Internal, "the request hit a bug in this server; it changed nothing"))
+    })
+}
+
+async fn unknown_path(uri: Uri) -> Problem {
+    let detail = format!("there is nothing at '{}'; docs/http-api.md lists what there is", problem::shown(uri.path()));
+    Problem::new(Kind::NotFound, detail)
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    // The router adds `Allow`.
+    let detail = format!("{} does not take {}", uri.path(), problem::shown(method.as_str()));
+    Problem::new(Kind::MethodNotAllowed, detail).into_response()
+}

@@ -1,0 +1,89 @@
+//! `GET /read`: one key.
+
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::headers::{self, CAUSAL_CONTEXT, CAUSEWAY_SIBLINGS};
+use super::problem::{Kind, Problem};
+use super::session::Session;
+use super::view::{KeySiblings, NO_STORE, Resolve, Room};
+use super::{Shared, query};
+use crate::causality::CausalContext;
+use crate::format::token;
+use crate::replica::Siblings;
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+pub(super) async fn read(State(app): Shared, request: Request) -> Result<Response, Problem> {
+    let headers = request.headers();
+    let [key, resolve] = query::params(request.uri().query(), ["key", "resolve"])?;
+    let key = key
+        .filter(|key| !key.is_empty())
+        .ok_or_else(|| Problem::new(Kind::MissingKey, "a read names the key that it wants: /read?key=KEY"))?;
+    let resolve = Resolve::of(resolve.as_deref())?;
+    Session::of(headers, &app.options)?.reached(&app).await?;
+
+    // After the wait, and the only one: value and context are of the same instant.
+    let snapshot = app.node.snapshot()?;
+    let siblings = snapshot.siblings(&key)?;
+    let token = token::encode(&CausalContext::of_state(snapshot.vector().clone()));
+    let Some(shown) = resolve.shown(&siblings) else {
+        return Ok(Shown { status: StatusCode::NOT_FOUND, body: "key not found".into(), kind: TEXT, etag: None }
+            .with_state(&token, 0));
+    };
+    let (body, kind) = if resolve == Resolve::All || headers::wants_json(headers) {
+        (all(&key, resolve, &siblings, &token, app.options.limits.answer_bytes), JSON)
+    } else {
+        (Bytes::copy_from_slice(shown.value.as_bytes()), TEXT)
+    };
+    Ok(Shown::of(body, kind, headers).with_state(&token, siblings.len()))
+}
+
+/// All siblings of the key, with the context also in the body: it is part of what is shown.
+#[derive(Serialize)]
+struct All<'a> {
+    #[serde(flatten)]
+    key: KeySiblings<'a>,
+    context: &'a str,
+}
+
+fn all(key: &str, resolve: Resolve, siblings: &Siblings, token: &str, max_bytes: usize) -> Bytes {
+    let key = KeySiblings::new(key, siblings, resolve, &mut Room::new(max_bytes));
+    serde_json::to_vec(&All { key, context: token }).expect("text, numbers and lists become JSON").into()
+}
+
+/// What a read answers, apart from the state that it is of.
+struct Shown {
+    status: StatusCode,
+    body: Bytes,
+    kind: HeaderValue,
+    etag: Option<HeaderValue>,
+}
+
+impl Shown {
+    fn of(body: Bytes, kind: HeaderValue, headers: &HeaderMap) -> Self {
+        let etag = headers::etag(&body);
+        if headers::unchanged(headers, &etag) {
+            return Self { status: StatusCode::NOT_MODIFIED, body: Bytes::new(), kind, etag: Some(etag) };
+        }
+        Self { status: StatusCode::OK, body, kind, etag: Some(etag) }
+    }
+
+    fn with_state(self, token: &str, siblings: usize) -> Response {
+        let mut response = (self.status, self.body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, self.kind);
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        headers.insert(CAUSAL_CONTEXT, headers::token_value(token));
+        headers.insert(CAUSEWAY_SIBLINGS, HeaderValue::from(siblings));
+        if let Some(etag) = self.etag {
+            headers.insert(ETAG, etag);
+        }
+        response
+    }
+}

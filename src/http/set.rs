@@ -1,0 +1,84 @@
+//! `PATCH /set`: one op, all or nothing.
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+
+use super::problem::{Kind, Problem};
+use super::session::Session;
+use super::{Shared, body, headers, json, query, spans, view};
+use crate::causality::CausalContext;
+use crate::format::token;
+use crate::replica::{Replaces, Write};
+
+/// A write that is on this node's disk.
+#[derive(Serialize)]
+struct Answer<'a> {
+    dot: String,
+    context: &'a str,
+    /// The nodes that are known to have it on disk, in order.
+    durable_on: Vec<u32>,
+}
+
+pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response, Problem> {
+    headers::no_conditions(request.headers())?;
+    let session = Session::of(request.headers(), &app.options)?;
+    let [replaces, acks] = query::params(request.uri().query(), ["replaces", "acks"])?;
+    let replaces = replaces_of(replaces.as_deref(), session.context.as_ref())?;
+    let acks = acks.map(|acks| acks_of(&acks, app.node.members().count)).transpose()?;
+    let trace = spans::of_write(request.headers(), app.options.tracer.is_some());
+
+    let text = body::json(&app, request).await?;
+    let entries = json::values(text.as_str()?, &app.options.limits)?;
+    drop(text);
+
+    session.reached(&app).await?;
+    let written = app.node.write(Write { entries, replaces, trace, idempotency_key: None }).await?;
+    spans::note_dot(written.dot);
+
+    // It is on this node's disk; whoever asks for no more need not look further.
+    let own = app.node.members().own;
+    let mut durable_on = vec![own.0];
+    let wanted = acks.unwrap_or(1);
+    if wanted > 1 {
+        let mut holders = app.node.durable_on(written.dot, wanted, session.left()).await;
+        holders.insert(own);
+        durable_on = holders.into_iter().map(|node| node.0).collect();
+    }
+    let enough = durable_on.len() >= wanted;
+    let token = token::encode(&written.context);
+    let answer = Answer { dot: written.dot.to_string(), context: &token, durable_on };
+    let mut response = view::json_with_context(&answer, &token);
+    *response.status_mut() = if enough { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok(response)
+}
+
+fn replaces_of(parameter: Option<&str>, context: Option<&CausalContext>) -> Result<Replaces, Problem> {
+    match (parameter, context) {
+        (None | Some("seen"), Some(context)) => Ok(Replaces::Seen(context.clone())),
+        (None | Some("held"), _) => Ok(Replaces::Held),
+        (Some("seen"), None) => {
+            let detail = "replaces=seen replaces what the client has seen, which only a Causal-Context can say";
+            Err(Problem::new(Kind::ContextNeeded, detail).with("parameter", "replaces"))
+        }
+        (Some(other), _) => Err(query::bad_value("replaces", other, "seen or held")),
+    }
+}
+
+fn acks_of(value: &str, members: usize) -> Result<usize, Problem> {
+    let wanted = match value {
+        "all" => members,
+        "majority" => members / 2 + 1,
+        number => {
+            let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+            let count = number.parse().ok().filter(|count| digits && *count > 0);
+            count.ok_or_else(|| query::bad_value("acks", value, "a number from 1, 'majority' or 'all'"))?
+        }
+    };
+    if wanted > members {
+        let detail = format!("{wanted} nodes can't acknowledge: the cluster has {members}");
+        return Err(Problem::new(Kind::TooManyAcks, detail).with("parameter", "acks").with("limit", members));
+    }
+    Ok(wanted)
+}

@@ -1,0 +1,190 @@
+//! The accept loop: takes connections for a router, for clients and for peers alike.
+//!
+//! Promises: a bound on connections and on the size and slowness of request heads; a refusal that the other
+//! side can read when the bound is reached; a stop that ends in bounded time. What is not HTTP costs its
+//! sender the connection (hyper answers a bare `400`, `414` or `431`) and nobody else anything. Must not
+//! import a shell, and knows nothing of keys or ops.
+
+mod local;
+#[cfg(test)]
+mod tests;
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+pub use local::OnlyLocal;
+
+/// Bounds of a listener.
+#[derive(Clone, Debug)]
+pub struct ListenOptions {
+    /// Connections at once; one more is told `503` and closed.
+    pub max_connections: usize,
+    /// How long a request's head may take, counted from when it could begin; so it also ends idle connections.
+    pub head_timeout: Duration,
+    /// Bytes of a request's head (request line and headers).
+    pub max_head_bytes: usize,
+    /// How long requests under way may take to finish once the listener stops.
+    pub stop_grace: Duration,
+    /// Drops connections that were accepted on any other address of this machine.
+    pub only_local: Option<OnlyLocal>,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            head_timeout: Duration::from_secs(30),
+            max_head_bytes: 64 * 1024,
+            stop_grace: Duration::from_secs(3),
+            only_local: None,
+        }
+    }
+}
+
+/// How a listener ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections whose requests did not finish within the grace and were cut.
+    pub cut: usize,
+}
+
+/// The read buffer of a connection, in bytes: bounds what a sender that outruns its handler costs.
+const BUFFER_BYTES: usize = 128 * 1024;
+
+/// After the last answer of a connection that the other side still sends on: how long, and how much, is read
+/// and thrown away. Closing at once would reset the connection, and the answer could be lost with it.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Connections that are being told that there are too many; past these, one more is closed without a word.
+const MAX_REFUSALS: usize = 256;
+
+const REFUSAL: &str = r#"{"type":"/problems/overloaded","title":"Too much at once","status":503,"detail":"this node has as many connections as it may have"}"#;
+
+/// Serves `router` on `listener` until `shutdown` is ready; then stops accepting, lets requests under way
+/// finish for `stop_grace`, and returns.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: ListenOptions,
+    shutdown: impl Future<Output = ()>,
+) -> Stopped {
+    let server = Server::new(router, &options);
+    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
+    let (stop, stopping) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of file descriptors, most likely: the connection stays in the queue, so trying again at
+            // once would only spin.
+            sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        if connections.len() < options.max_connections {
+            connections.spawn(server.clone().connection(stream, options.only_local.clone(), stopping.clone()));
+        } else if let Ok(permit) = refusals.clone().try_acquire_owned() {
+            tokio::spawn(async move {
+                let _permit = permit;
+                refuse(stream).await;
+            });
+        }
+    }
+    drop(listener);
+    // Nobody listens only when there is no connection.
+    let _ = stop.send(true);
+    let finished = timeout(options.stop_grace, async { while connections.join_next().await.is_some() {} }).await;
+    let cut = if finished.is_ok() { 0 } else { connections.len() };
+    connections.shutdown().await;
+    Stopped { cut }
+}
+
+#[derive(Clone)]
+struct Server {
+    http: http1::Builder,
+    router: Router,
+}
+
+impl Server {
+    fn new(router: Router, options: &ListenOptions) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(options.head_timeout)
+            .max_header_size(options.max_head_bytes)
+            .max_buf_size(BUFFER_BYTES.max(options.max_head_bytes));
+        Self { http, router }
+    }
+
+    async fn connection(self, stream: TcpStream, only: Option<OnlyLocal>, mut stopping: watch::Receiver<bool>) {
+        if let Some(only) = only
+            && !only.allows(&stream).await
+        {
+            return;
+        }
+        // Answers are written whole; without this their last part could wait for an acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let mut connection = self.http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router));
+        let mut told = false;
+        loop {
+            tokio::select! {
+                biased;
+                ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
+                    // An error is the other side's doing: not HTTP, too slow, gone. It was answered where it
+                    // can be, and is not worth a line of log each.
+                    let _: Result<(), hyper::Error> = ended;
+                    break;
+                }
+                _ = stopping.wait_for(|stop| *stop), if !told => {
+                    told = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+            }
+        }
+        linger(connection.into_parts().io.into_inner()).await;
+    }
+}
+
+async fn refuse(mut stream: TcpStream) {
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
+         cache-control: no-store\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{REFUSAL}",
+        REFUSAL.len()
+    );
+    if let Ok(Ok(())) = timeout(LINGER, stream.write_all(answer.as_bytes())).await {
+        linger(stream).await;
+    }
+}
+
+/// Closes in the order that lets the other side read what it was answered.
+async fn linger(mut stream: TcpStream) {
+    let drain = async {
+        let mut left = LINGER_BYTES;
+        let mut scratch = [0; 16 * 1024];
+        stream.shutdown().await?;
+        while left > 0 {
+            match stream.read(&mut scratch).await? {
+                0 => break,
+                read => left = left.saturating_sub(read),
+            }
+        }
+        Ok::<(), std::io::Error>(())
+    };
+    let _ = timeout(LINGER, drain).await;
+}

@@ -1,0 +1,54 @@
+//! The plainest of HTTP clients: sends bytes as they are, reads one answer.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::local::DEADLINE;
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| &**value)
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.split(' ').next()?.parse().ok()?;
+        let headers = lines.filter_map(|line| line.split_once(": "));
+        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+        Some(Self { status, headers, body: body.to_owned() })
+    }
+}
+
+/// Sends bytes, ends its own direction, and reads what comes back; `None` when nothing does.
+pub async fn ask(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The server may have closed already: its answer is still there to be read.
+    let _ = stream.write_all(bytes).await;
+    let _ = stream.shutdown().await;
+    Answer::parse(&rest(&mut stream).await)
+}
+
+/// Reads an answer until the server closes the connection.
+pub async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> Answer {
+    let bytes = rest(stream).await;
+    Answer::parse(&bytes).unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&bytes)))
+}
+
+async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A reset after the answer still leaves what was read before it.
+    let _ = timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("an answer and the end of it");
+    bytes
+}

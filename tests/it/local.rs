@@ -1,0 +1,237 @@
+//! Nodes in this process, each with its API on a real listener, and links between them that can be cut.
+
+pub mod memory;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use causeway::causality::{Dot, NodeId, VersionVector};
+use causeway::format;
+use causeway::http::{HttpOptions, app};
+use causeway::listen::{ListenOptions, serve};
+use causeway::node::{AdmissionLimit, NoObserver, NodeHandle, NodeOptions, Running, start};
+use causeway::replica::{Answer, LinkId, Recovered, ReplicaOptions, Seed, Send};
+use causeway::storage::{BatchLimit, Storage};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::Receiver;
+
+/// How long a test waits for something that must come.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A node with its API.
+pub struct Node {
+    pub address: SocketAddr,
+    pub handle: NodeHandle,
+    client: reqwest::Client,
+    running: Option<Running>,
+}
+
+/// How a node of a test differs from the default.
+#[derive(Clone)]
+pub struct Setup {
+    pub http: HttpOptions,
+    pub listen: ListenOptions,
+    pub max_siblings: usize,
+    pub max_waiting: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { http: HttpOptions::default(), listen: ListenOptions::default(), max_siblings: 64, max_waiting: 1024 }
+    }
+}
+
+impl Node {
+    /// Node `id` of a cluster of `members`, on what `storage` holds.
+    pub async fn start(id: u32, members: u32, storage: Arc<dyn Storage>, recovered: Recovered, setup: Setup) -> Self {
+        let peers = (0..members).filter(|peer| *peer != id).map(|peer| Some(NodeId(peer))).collect();
+        let mut replica = ReplicaOptions::new("test", NodeId(id), peers);
+        replica.max_siblings = setup.max_siblings;
+        replica.forward_after_ms = 100;
+        replica.digest_interval_ms = 100;
+        let seed = Seed { boot: random(), random: random() };
+        let admission = AdmissionLimit { requests: setup.max_waiting, bytes: 64 << 20 };
+        let running = start(NodeOptions { replica, seed, admission }, storage, recovered, Arc::new(NoObserver)).unwrap();
+        let handle = running.handle.clone();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, app(handle.clone(), setup.http), setup.listen, std::future::pending()));
+        Self { address, handle, client: reqwest::Client::new(), running: Some(running) }
+    }
+
+    /// A node on its own, in memory.
+    pub async fn alone() -> Self {
+        Self::alone_with(Setup::default()).await
+    }
+
+    pub async fn alone_with(setup: Setup) -> Self {
+        Self::start(0, 1, Arc::new(memory::Memory::default()), Recovered::default(), setup).await
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address)).timeout(DEADLINE)
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        Reply::of(self.request(Method::GET, path)).await
+    }
+
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        Reply::of(with(self.request(Method::GET, path), headers)).await
+    }
+
+    /// `PATCH /set` with these values.
+    pub async fn set(&self, query: &str, values: Value, headers: &[(&str, &str)]) -> Reply {
+        let body = serde_json::json!({ "values": values }).to_string();
+        let request = self.request(Method::PATCH, &format!("/set{query}")).body(body);
+        Reply::of(with(request.header("content-type", "application/json"), headers)).await
+    }
+
+    /// A plain write of one key that must succeed; its context.
+    pub async fn put(&self, key: &str, value: &str) -> String {
+        let reply = self.set("", serde_json::json!({ key: value }), &[]).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        reply.context()
+    }
+
+    pub async fn read_many(&self, query: &str, keys: Value) -> Reply {
+        let body = serde_json::json!({ "keys": keys }).to_string();
+        let request = self.request(Method::POST, &format!("/read{query}")).body(body);
+        Reply::of(request.header("content-type", "application/json")).await
+    }
+
+    /// The values of a key, in the order of their arrival, the last first.
+    pub async fn siblings(&self, key: &str) -> Vec<String> {
+        let reply = self.get(&format!("/read?resolve=all&key={key}")).await;
+        if reply.status == StatusCode::NOT_FOUND {
+            return Vec::new();
+        }
+        let siblings = reply.json()["siblings"].as_array().unwrap().clone();
+        siblings.iter().map(|sibling| sibling["value"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Ends the node's threads; what is in its storage stays.
+    pub async fn stop(mut self) {
+        let running = self.running.take().unwrap();
+        tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+    }
+}
+
+fn with(mut request: reqwest::RequestBuilder, headers: &[(&str, &str)]) -> reqwest::RequestBuilder {
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request
+}
+
+fn random() -> u64 {
+    getrandom::u64().unwrap()
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: String,
+}
+
+impl Reply {
+    pub async fn of(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        Self { status, headers, body: response.text().await.unwrap() }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub fn context(&self) -> String {
+        self.header("causal-context").unwrap().to_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    /// The last part of the problem's type.
+    pub fn problem(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.body);
+        let kind = self.json()["type"].as_str().unwrap().to_owned();
+        kind.strip_prefix("/problems/").unwrap().to_owned()
+    }
+}
+
+/// Nodes that all know each other, with links that can be cut.
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    links: Vec<((usize, usize), Arc<AtomicBool>)>,
+}
+
+impl Cluster {
+    pub async fn of(members: u32) -> Self {
+        let mut nodes = Vec::new();
+        for id in 0..members {
+            let storage = Arc::new(memory::Memory::default());
+            nodes.push(Node::start(id, members, storage, Recovered::default(), Setup::default()).await);
+        }
+        let mut links = Vec::new();
+        for from in 0..nodes.len() {
+            let orders = std::mem::take(&mut nodes[from].running.as_mut().unwrap().orders);
+            let peers = (0..nodes.len()).filter(|to| *to != from);
+            for (to, orders) in peers.zip(orders) {
+                let up = Arc::new(AtomicBool::new(true));
+                links.push(((from, to), up.clone()));
+                tokio::spawn(carry(orders, nodes[from].handle.clone(), nodes[to].handle.clone(), up));
+            }
+        }
+        Self { nodes, links }
+    }
+
+    /// Lets these two hear each other or not.
+    pub fn link(&self, one: usize, other: usize, up: bool) {
+        for ((from, to), link) in &self.links {
+            if (*from, *to) == (one, other) || (*from, *to) == (other, one) {
+                link.store(up, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Waits until every node has what a context includes.
+    pub async fn all_reach(&self, context: &str) {
+        let context = format::token::decode(context).unwrap();
+        for node in &self.nodes {
+            node.handle.reached(&context.wait, DEADLINE).await.unwrap();
+        }
+    }
+}
+
+/// What the senders of `peers` do, without a network.
+async fn carry(mut orders: Receiver<Send>, from: NodeHandle, to: NodeHandle, up: Arc<AtomicBool>) {
+    while let Some(Send { link, mut push, ops, probe }) = orders.recv().await {
+        let outcome = if up.load(Ordering::SeqCst) {
+            if !probe {
+                let stored = from.ops(&ops, BatchLimit { ops: 100, bytes: 1 << 20 }).unwrap();
+                push.ops = stored.iter().map(|op| Arc::new(format::op::decode(&op.bytes).unwrap())).collect();
+            }
+            // The last op of each origin.
+            let carried = push.ops.iter().map(|op| op.dot).collect::<VersionVector>().entries().collect();
+            to.push(push).await.map(|answer| (carried, answer)).ok()
+        } else {
+            None
+        };
+        finish(&from, link, outcome);
+    }
+}
+
+fn finish(from: &NodeHandle, link: LinkId, outcome: Option<(Vec<Dot>, Answer)>) {
+    match outcome {
+        Some((carried, answer)) => from.answered(link, carried, answer),
+        None => from.send_failed(link, None),
+    }
+}
