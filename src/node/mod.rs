@@ -12,6 +12,8 @@
 mod handle;
 mod observer;
 mod owner;
+#[cfg(test)]
+mod tests;
 
 pub use handle::{AdmissionLimit, Lacking, Members, NodeHandle, NotReached, Overloaded, PushError, SetError, Status};
 pub use observer::{NoObserver, Observer, Try};

@@ -1,7 +1,6 @@
 //! Everything that is tested from outside: one binary, a module a topic.
 #![allow(clippy::unwrap_used)]
 
-mod api;
 mod bad_input;
 mod local;
 mod partitions;

@@ -216,8 +216,14 @@ fn content_types() -> Vec<Case> {
             415,
             "unsupported-content-type",
         ),
-        set_with("a compressed body", "", &format!("{JSON}content-encoding: gzip\r\n"), 415, "unsupported-content-encoding")
-            .answers("accept-encoding", "identity"),
+        set_with(
+            "a compressed body",
+            "",
+            &format!("{JSON}content-encoding: gzip\r\n"),
+            415,
+            "unsupported-content-encoding",
+        )
+        .answers("accept-encoding", "identity"),
         case(
             "a read of many keys as a form",
             message("POST /read", "content-type: application/x-www-form-urlencoded\r\n", b"keys=kept"),
@@ -306,22 +312,23 @@ fn limits() -> Vec<Case> {
             .member("key", long_key.clone()),
         set("a key that is too long in bytes", &write(&format!("\"{wide_key}\": \"x\"")), 413, "key-too-long"),
         set("a key that is too long, to delete", &write(&format!("\"{long_key}\": null")), 413, "key-too-long"),
-        set("a value that is too long", &write(&format!("\"other\": \"1\", \"kept\": \"{long_value}\"")), 413, "value-too-long")
-            .member("key", "kept")
-            .member("limit", 1000),
+        set(
+            "a value that is too long",
+            &write(&format!("\"other\": \"1\", \"kept\": \"{long_value}\"")),
+            413,
+            "value-too-long",
+        )
+        .member("key", "kept")
+        .member("limit", 1000),
         set("too many entries", &write(&entries(51)), 413, "too-many-entries").member("limit", 50),
         set("a request that is too large", large.as_bytes(), 413, "request-too-large").member("limit", 20_000),
-        case(
-            "a request that is too large, in chunks",
-            chunked(&[&large]),
-            413,
-            Some("request-too-large"),
-        ),
+        case("a request that is too large, in chunks", chunked(&[&large]), 413, Some("request-too-large")),
     ]
 }
 
 fn chunked(parts: &[&str]) -> Vec<u8> {
-    let mut bytes = format!("PATCH /set HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{JSON}transfer-encoding: chunked\r\n\r\n");
+    let mut bytes =
+        format!("PATCH /set HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{JSON}transfer-encoding: chunked\r\n\r\n");
     for part in parts {
         bytes.push_str(&format!("{:x}\r\n{part}\r\n", part.len()));
     }
@@ -399,6 +406,11 @@ pub fn good(token: &str) -> Vec<Case> {
         ok("chunks", chunked(&["{\"values\": ", "{\"kept\": ", "\"changed\"}}"])),
         ok("a pair of escapes", message("PATCH /set", JSON, br#"{"values": {"\ud83d\ude00": "\u0000"}}"#)),
         ok("an empty value", message("PATCH /set", JSON, br#"{"values": {"kept": ""}}"#)),
-        case("a key that nobody could write", message(&format!("GET /read?key={}", "k".repeat(2000)), "", b""), 404, None),
+        case(
+            "a key that nobody could write",
+            message(&format!("GET /read?key={}", "k".repeat(2000)), "", b""),
+            404,
+            None,
+        ),
     ]
 }

@@ -1,0 +1,174 @@
+//! The owner and the committer, on a store that can be held up or made to fail.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::*;
+use crate::causality::{CausalContext, NodeId};
+use crate::replica::*;
+use crate::storage::{BatchLimit, MemoryStorage, Snapshot, Storage, StorageError, StoredOp};
+
+/// A store whose commits wait while `gate` is locked, fail when told to, and are counted.
+#[derive(Default)]
+struct Gated {
+    inner: MemoryStorage,
+    gate: tokio::sync::Mutex<()>,
+    fail: AtomicBool,
+    groups: Mutex<Vec<usize>>,
+}
+
+impl KeyStates for Gated {
+    fn siblings(&self, key: &str) -> Result<Siblings, Unreadable> {
+        self.inner.siblings(key)
+    }
+}
+
+impl Storage for Gated {
+    fn commit(&self, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
+        let _open = self.gate.blocking_lock();
+        if self.fail.load(Ordering::SeqCst) {
+            return Err(StorageError::Engine("no space left on device".to_owned()));
+        }
+        self.groups.lock().unwrap().push(appends.len());
+        self.inner.commit(appends, checkpoint)
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        self.inner.snapshot()
+    }
+
+    fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
+        self.inner.ops(ranges, limit)
+    }
+
+    fn disk_bytes(&self) -> Result<u64, StorageError> {
+        self.inner.disk_bytes()
+    }
+}
+
+fn start_on(storage: Arc<Gated>, admission: AdmissionLimit) -> Running {
+    let options = NodeOptions {
+        replica: ReplicaOptions::new("test", NodeId(0), Vec::new()),
+        seed: Seed { boot: 1, random: 1 },
+        admission,
+    };
+    start(options, storage, Recovered::default(), Arc::new(NoObserver)).unwrap()
+}
+
+const ROOMY: AdmissionLimit = AdmissionLimit { requests: 1_000, bytes: 1 << 20 };
+
+fn write(key: &str, value: &str) -> Write {
+    Write {
+        entries: vec![(key.into(), Some(value.into()))],
+        replaces: Replaces::Held,
+        trace: None,
+        idempotency_key: None,
+    }
+}
+
+async fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "not within ten seconds");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_readable_and_reached_as_soon_as_it_is_answered() {
+    let running = start_on(Arc::default(), ROOMY);
+    let handle = running.handle.clone();
+    let written = handle.write(write("k", "v")).await.unwrap();
+    assert_eq!(&*handle.snapshot().unwrap().siblings("k").unwrap().latest().unwrap().value, "v");
+    handle.reached(&written.context.wait, Duration::ZERO).await.unwrap();
+    assert_eq!(handle.durable_on(written.dot, 1, Duration::ZERO).await, [NodeId(0)].into());
+    tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_gathers_during_a_commit_goes_into_the_next_as_one_group() {
+    let storage = Arc::new(Gated::default());
+    let running = start_on(storage.clone(), ROOMY);
+    let handle = running.handle.clone();
+    let held = storage.gate.lock().await;
+    let writes: Vec<_> = (0..20)
+        .map(|index| {
+            let handle = handle.clone();
+            tokio::spawn(async move { handle.write(write("k", &index.to_string())).await })
+        })
+        .collect();
+    wait_until(|| handle.status().waiting_requests == 20).await;
+    assert!(handle.snapshot().unwrap().siblings("k").unwrap().is_empty(), "nothing is readable before it is durable");
+    drop(held);
+    let mut contexts: Vec<CausalContext> = Vec::new();
+    for write in writes {
+        contexts.push(write.await.unwrap().unwrap().context);
+    }
+    let groups = storage.groups.lock().unwrap().clone();
+    assert_eq!(groups.iter().sum::<usize>(), 20);
+    assert!(groups.len() <= 3, "{groups:?}");
+    assert_eq!(handle.snapshot().unwrap().siblings("k").unwrap().len(), 1, "each knew the one before");
+    contexts.dedup();
+    assert_eq!(contexts.len(), 20, "each has its own place in the log");
+    tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_commit_leaves_a_read_only_node_that_says_so() {
+    let storage = Arc::new(Gated::default());
+    let running = start_on(storage.clone(), ROOMY);
+    let handle = running.handle.clone();
+    handle.write(write("k", "before")).await.unwrap();
+    storage.fail.store(true, Ordering::SeqCst);
+    let unknown = handle.write(write("k", "lost")).await;
+    assert!(matches!(unknown, Err(SetError::Refused(WriteError::OutcomeUnknown))), "{unknown:?}");
+    storage.fail.store(false, Ordering::SeqCst);
+    let refused = handle.write(write("k", "after")).await;
+    assert!(matches!(refused, Err(SetError::Refused(WriteError::ReadOnly))), "{refused:?}");
+    assert!(handle.status().view.read_only);
+    assert_eq!(&*handle.snapshot().unwrap().siblings("k").unwrap().latest().unwrap().value, "before");
+    tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn past_its_limit_a_node_refuses_at_once_and_recovers() {
+    let storage = Arc::new(Gated::default());
+    let running = start_on(storage.clone(), AdmissionLimit { requests: 2, bytes: 1 << 20 });
+    let handle = running.handle.clone();
+    let held = storage.gate.lock().await;
+    let waiting: Vec<_> = (0..2)
+        .map(|_| {
+            let handle = handle.clone();
+            tokio::spawn(async move { handle.write(write("k", "v")).await })
+        })
+        .collect();
+    wait_until(|| handle.status().waiting_requests == 2).await;
+    assert!(matches!(handle.write(write("k", "v")).await, Err(SetError::Overloaded(_))));
+    drop(held);
+    for write in waiting {
+        write.await.unwrap().unwrap();
+    }
+    handle.write(write("k", "v")).await.unwrap();
+    tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_was_taken_in() {
+    let storage = Arc::new(Gated::default());
+    let running = start_on(storage.clone(), ROOMY);
+    let handle = running.handle.clone();
+    let held = storage.gate.lock().await;
+    let under_way = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.write(write("k", "v")).await }
+    });
+    wait_until(|| handle.status().waiting_requests == 1).await;
+    let stopping = tokio::task::spawn_blocking(|| running.stop());
+    drop(held);
+    under_way.await.unwrap().unwrap();
+    stopping.await.unwrap();
+    assert!(matches!(handle.write(write("k", "v")).await, Err(SetError::Stopping)));
+}
