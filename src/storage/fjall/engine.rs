@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
 
-use super::{EngineOptions, directory, record};
+use super::{EngineOptions, directory, journal, record};
 use crate::format;
 use crate::format::op::MAX_KEY_BYTES;
 use crate::replica::{Checkpoint, Siblings};
@@ -44,6 +44,7 @@ impl Engine {
         if !store.try_exists().map_err(|error| directory::io_error(path, error))? {
             create(path, options).map_err(|error| open_error(path, error))?;
         }
+        journal::check(path, &store)?;
         let db = open_database(&store, options).map_err(|error| open_error(path, error))?;
         let keyspace = |name| {
             if !db.keyspace_exists(name) {

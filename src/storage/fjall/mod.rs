@@ -18,6 +18,7 @@
 
 mod directory;
 mod engine;
+mod journal;
 mod log;
 mod record;
 mod recovery;

@@ -57,7 +57,7 @@ fn check_order(engine: &Engine, instant: &Snapshot, checkpoint: &Checkpoint) -> 
     let (key, value) = last.into_inner().map_err(engine_error)?;
     let position = record::read_position(&key)
         .ok_or_else(|| StorageError::damaged("the order of the log", "a key in it is not a position"))?;
-    same_position("log", position, checkpoint)?;
+    same_position("ops", position, checkpoint)?;
     let dot = record::decode_order(position, &value)?;
     let bytes = instant.get(&engine.ops, record::dot_key(dot)).map_err(engine_error)?;
     let bytes = bytes.ok_or_else(|| StorageError::damaged(format!("op {dot}"), "it is missing from the log"))?;
@@ -71,7 +71,7 @@ fn same_position(what: &str, found: u64, checkpoint: &Checkpoint) -> Result<(), 
     if found == checkpoint.position {
         return Ok(());
     }
-    let problem = format!("its {what} are as of position {found}, its checkpoint is of {}", checkpoint.position);
+    let problem = format!("its {what} end at position {found}, its checkpoint is of {}", checkpoint.position);
     Err(StorageError::damaged("the store", problem))
 }
 
