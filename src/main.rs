@@ -1,2 +1,257 @@
-//! Wiring only: the parts are in the library.
-fn main() {}
+//! Wiring only: the configuration is taken apart, each part is started with its own share, and all are stopped
+//! in order.
+
+use std::io::{self, IsTerminal};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use causeway::cli::{self, Command};
+use causeway::config::{self, Arguments, Config, Input, PeerListen, SETTINGS};
+use causeway::http::{self, HttpOptions};
+use causeway::listen::{self, ListenOptions, OnlyLocal, Stopped};
+use causeway::node::{self, AdmissionLimit, NoObserver, NodeOptions, Running};
+use causeway::replica::{ReplicaOptions, Seed};
+use causeway::storage::{EngineOptions, FjallStorage, Identity, OpenError};
+use futures_util::future::join_all;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+/// How the five seconds of a stop are spent: on requests under way, on the last commit.
+const REQUESTS_GRACE: Duration = Duration::from_secs(3);
+const NODE_GRACE: Duration = Duration::from_secs(1);
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("can't listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("{what}: {source}")]
+    System { what: &'static str, source: io::Error },
+    #[error("no random bits: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::System { what, source }
+}
+
+fn main() -> ExitCode {
+    let line = cli::parse(SETTINGS.iter().map(|setting| (setting.variable(), setting.default, setting.about)));
+    let input = Input {
+        environment: std::env::vars_os().collect(),
+        arguments: line.node.map(|node| Arguments { id: node.id, port: node.port, peer_ports: node.peer_ports }),
+        terminal: io::stderr().is_terminal(),
+    };
+    match line.command {
+        Some(Command::Healthcheck) => healthcheck(&input),
+        None => match config::load(&input) {
+            Ok(config) => run(config),
+            Err(problems) => {
+                eprintln!("causeway: {problems}");
+                ExitCode::from(2)
+            }
+        },
+    }
+}
+
+fn healthcheck(input: &Input) -> ExitCode {
+    let outcome = config::load_listen(input).map_err(|problems| problems.to_string()).and_then(|listen| {
+        let runtime = Runtime::new().map_err(|error| error.to_string())?;
+        runtime.block_on(cli::healthcheck(listen)).map_err(|error| error.to_string())
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: Config) -> ExitCode {
+    tracing_subscriber::fmt().init();
+    config.warnings.iter().for_each(|warning| warn!("{warning}"));
+    let outcome = Runtime::new().map_err(system("can't start the runtime")).and_then(|runtime| {
+        let outcome = runtime.block_on(start_and_stop(config));
+        // What still runs is of no use to anybody, and must not hold up the end.
+        runtime.shutdown_background();
+        outcome
+    });
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            error!(%error, "this node did not start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a node until it is told to stop; says whether everything under way was finished.
+async fn start_and_stop(config: Config) -> Result<bool, StartError> {
+    let mut signals = Signals::new().map_err(system("can't wait for signals"))?;
+    let mut running = start_node(&config)?;
+    let listeners = bind(&config).await?;
+    let (stop, _) = watch::channel(false);
+    let servers = serve(&config, &running, listeners, &stop);
+    banner(&config);
+    let name = tokio::select! {
+        name = signals.next() => name,
+        _ = &mut running.ended => {
+            error!("the node's own thread has ended: a bug; the process ends with it");
+            return Ok(false);
+        }
+    };
+    info!("{name}: stopping; a second signal ends this process at once");
+    tokio::select! {
+        finished = finish(running, servers, stop) => Ok(finished),
+        name = signals.next() => {
+            warn!("{name}: ended before everything under way was finished");
+            Ok(false)
+        }
+    }
+}
+
+fn start_node(config: &Config) -> Result<Running, StartError> {
+    let identity = Identity { cluster: config.cluster.clone(), node: config.node };
+    let engine = EngineOptions { cache_bytes: config.cache_bytes, ..EngineOptions::default() };
+    let (storage, recovered) = FjallStorage::open_with(&config.data_dir, &identity, engine)?;
+    let options = NodeOptions {
+        replica: ReplicaOptions {
+            cluster: config.cluster.as_str().into(),
+            node: config.node,
+            peers: config.peers.iter().map(|peer| peer.id).collect(),
+            max_siblings: config.limits.siblings,
+            max_waiting_ops: config.replication.delivery_buffer_ops,
+            max_waiting_bytes: config.replication.delivery_buffer_bytes,
+            forward_after_ms: config.replication.forward_after_ms,
+            digest_interval_ms: config.replication.digest_interval_ms,
+        },
+        seed: Seed { boot: getrandom::u64()?, random: getrandom::u64()? },
+        admission: AdmissionLimit { requests: config.max_waiting_requests, bytes: config.max_waiting_bytes },
+    };
+    node::start(options, Arc::new(storage), recovered, Arc::new(NoObserver))
+        .map_err(system("can't start the node's threads"))
+}
+
+/// Where clients and, if that is elsewhere, peers come in.
+struct Listeners {
+    clients: TcpListener,
+    peers: Option<(TcpListener, Option<OnlyLocal>)>,
+}
+
+async fn bind(config: &Config) -> Result<Listeners, StartError> {
+    let clients = bind_to(config.listen).await?;
+    let peers = match &config.peer_listen {
+        PeerListen::WithClients => None,
+        PeerListen::Address { address, subnet } => Some((bind_to(*address).await?, subnet.map(OnlyLocal::Subnet))),
+        PeerListen::Name { host, port } => {
+            // All addresses of both families, where there is IPv6.
+            let listener = match bind_to((Ipv6Addr::UNSPECIFIED, *port).into()).await {
+                Ok(listener) => listener,
+                Err(_) => bind_to((Ipv4Addr::UNSPECIFIED, *port).into()).await?,
+            };
+            Some((listener, Some(OnlyLocal::name(host))))
+        }
+    };
+    Ok(Listeners { clients, peers })
+}
+
+async fn bind_to(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+type Server = JoinHandle<Stopped>;
+
+fn serve(config: &Config, running: &Running, listeners: Listeners, stop: &watch::Sender<bool>) -> Vec<Server> {
+    let clients = http::app(running.handle.clone(), http_options(config));
+    let peers = Router::new();
+    let listen = |listener, router, only_local| {
+        let options = ListenOptions { stop_grace: REQUESTS_GRACE, only_local, ..ListenOptions::default() };
+        let mut stopping = stop.subscribe();
+        let shutdown = async move {
+            // Nobody is left to say so: that is a stop too.
+            let _ = stopping.wait_for(|stop| *stop).await;
+        };
+        tokio::spawn(listen::serve(listener, router, options, shutdown))
+    };
+    match listeners.peers {
+        None => vec![listen(listeners.clients, clients.merge(peers), None)],
+        Some((listener, only_local)) => {
+            vec![listen(listeners.clients, clients, None), listen(listener, peers, only_local)]
+        }
+    }
+}
+
+fn http_options(config: &Config) -> HttpOptions {
+    let limits = http::Limits {
+        key_bytes: config.limits.key_bytes,
+        value_bytes: config.limits.value_bytes,
+        request_bytes: config.limits.request_bytes,
+        entries: config.limits.entries,
+        ..http::Limits::default()
+    };
+    let peer_addresses = config.peers.iter().map(|peer| peer.url.clone()).collect();
+    HttpOptions { limits, peer_addresses, ..HttpOptions::default() }
+}
+
+fn banner(config: &Config) {
+    let peers: Vec<&str> = config.peers.iter().map(|peer| peer.url.as_str()).collect();
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        node = config.node.0,
+        cluster = config.cluster,
+        listen = %config.listen,
+        peer_listen = %config.peer_listen,
+        peers = peers.join(","),
+        data_dir = %config.data_dir.display(),
+        "causeway runs",
+    );
+}
+
+/// Stops in order: no more requests, those under way, the node with its last commit. Says whether all of it
+/// was finished in time.
+async fn finish(running: Running, servers: Vec<Server>, stop: watch::Sender<bool>) -> bool {
+    stop.send_replace(true);
+    let stopped = join_all(servers).await;
+    let cut: usize = stopped.iter().map(|stopped| stopped.as_ref().map_or(1, |stopped| stopped.cut)).sum();
+    if cut > 0 {
+        warn!("{cut} connections were cut: their requests took longer than {REQUESTS_GRACE:?}");
+    }
+    let node = timeout(NODE_GRACE, spawn_blocking(|| running.stop())).await;
+    let node_stopped = matches!(node, Ok(Ok(())));
+    if !node_stopped {
+        warn!("the last commit was not finished within {NODE_GRACE:?}; what was acknowledged is on disk");
+    }
+    info!("stopped");
+    cut == 0 && node_stopped
+}
+
+/// The signals that stop a node.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

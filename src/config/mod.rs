@@ -12,6 +12,7 @@ mod problem;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -77,6 +78,17 @@ pub enum PeerListen {
         /// The port to listen on.
         port: u16,
     },
+}
+
+impl fmt::Display for PeerListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WithClients => f.write_str("with the clients"),
+            Self::Address { address, subnet: None } => address.fmt(f),
+            Self::Address { address, subnet: Some(subnet) } => write!(f, "{address} in {subnet}"),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// How log lines look.
