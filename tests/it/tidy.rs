@@ -110,8 +110,23 @@ fn sources() -> Vec<Source> {
             }
         }
     }
+    let tests: Vec<PathBuf> = sources.iter().flat_map(test_modules).collect();
+    for source in &mut sources {
+        source.is_test |= tests.iter().any(|test| source.path.with_extension("").starts_with(test));
+    }
     assert!(sources.len() > 30, "the source is somewhere else: {}", sources.len());
     sources
+}
+
+/// The modules that a file declares for tests only, as paths without extension.
+fn test_modules(source: &Source) -> Vec<PathBuf> {
+    let own = source.path.with_extension("");
+    let is_root = ["mod", "lib", "main"].iter().any(|root| own.ends_with(root));
+    let directory = if is_root { source.path.parent().unwrap() } else { &own };
+    let lines: Vec<&str> = source.text.lines().collect();
+    let declared = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]");
+    let name = |pair: &[&str]| Some(pair[1].strip_suffix(';')?.rsplit_once("mod ")?.1.to_owned());
+    declared.filter_map(name).map(|name| directory.join(name)).collect()
 }
 
 fn assert_none(problems: Vec<String>) {
@@ -270,6 +285,10 @@ fn planted_breaches_are_found() {
     assert_eq!(imports("src/http/x.rs", "// crate::peers\nuse crate::node::NodeHandle;\nuse crate::http::y;"), 0);
     assert_eq!(imports("src/new/mod.rs", ""), 1);
     assert_eq!(imports("src/replica/x.rs", "#[cfg(test)]\nmod tests {\n    use crate::storage::A;\n}"), 0);
+
+    let declaring = |path: &str| test_modules(&source(path, "#[cfg(test)]\npub(super) mod c;\nmod d;"));
+    assert_eq!(declaring("src/storage/mod.rs"), [PathBuf::from("src/storage/c")]);
+    assert_eq!(declaring("src/listen.rs"), [PathBuf::from("src/listen/c")]);
 
     let words = |text: &str| lines_with(&source("src/replica/x.rs", text), IMPURE).len();
     assert_eq!(words("use std::collections::{BTreeMap, HashMap};\nlet t = Instant::now();"), 2);
