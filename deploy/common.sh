@@ -9,6 +9,8 @@ node_image=${CAUSEWAY_IMAGE:-causeway:local}
 jaeger_image=${CAUSEWAY_JAEGER_IMAGE:-$(sed -n 's/.*CAUSEWAY_JAEGER_IMAGE:-\([^}]*\)}.*/\1/p' docker-compose.yml)}
 jaeger_standin=causeway-jaeger-standin:local
 target=${CARGO_TARGET_DIR:-target}
+COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-$(sed -n 's/^COMPOSE_PROJECT_NAME=//p' .env)}
+export COMPOSE_PROJECT_NAME
 
 say() { echo "-- $*"; }
 fail() {
