@@ -125,7 +125,10 @@ struct Server {
 impl Server {
     fn new(router: Router, options: &ListenOptions) -> Self {
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
+        // A client that has ended its own direction still gets its answer. One that is gone is noticed only
+        // then: its request is finished, and counts as under way for as long as the work that it caused.
+        http.half_close(true)
+            .timer(TokioTimer::new())
             .header_read_timeout(options.head_timeout)
             .max_header_size(options.max_head_bytes)
             .max_buf_size(BUFFER_BYTES.max(options.max_head_bytes));

@@ -28,7 +28,7 @@ async fn node() -> (Node, String) {
     };
     let http = HttpOptions { limits, body_timeout: Duration::from_millis(300), ..HttpOptions::default() };
     let listen = ListenOptions { head_timeout: Duration::from_secs(2), ..ListenOptions::default() };
-    let node = Node::alone_with(Setup { http, listen, ..Setup::default() }).await;
+    let node = Node::alone(Setup { http, listen, ..Setup::default() }).await;
     node.put("kept", "as it is").await;
     let token = node.put("other", "too").await;
     (node, token)

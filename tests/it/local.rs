@@ -1,7 +1,8 @@
 //! Nodes in this process, each with its API on a real listener, and links between them that can be cut.
 
-pub mod memory;
+pub(crate) mod faults;
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,33 +11,41 @@ use std::time::Duration;
 use causeway::causality::{Dot, NodeId, VersionVector};
 use causeway::format;
 use causeway::http::{HttpOptions, app};
-use causeway::listen::{ListenOptions, serve};
+use causeway::listen::{ListenOptions, Stopped, serve};
 use causeway::node::{AdmissionLimit, NoObserver, NodeHandle, NodeOptions, Running, start};
 use causeway::replica::{Answer, LinkId, Recovered, ReplicaOptions, Seed, Send};
-use causeway::storage::{BatchLimit, Storage};
+use causeway::storage::{BatchLimit, FjallStorage, Identity, MemoryStorage, Storage};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinHandle;
+
+pub(crate) use faults::Faulty;
+
+const CLUSTER: &str = "test";
 
 /// How long a test waits for something that must come.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A node with its API.
-pub struct Node {
-    pub address: SocketAddr,
-    pub handle: NodeHandle,
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
+    pub(crate) handle: NodeHandle,
     client: reqwest::Client,
     running: Option<Running>,
+    serving: JoinHandle<Stopped>,
+    directory: Option<TempDir>,
 }
 
 /// How a node of a test differs from the default.
 #[derive(Clone)]
-pub struct Setup {
-    pub http: HttpOptions,
-    pub listen: ListenOptions,
-    pub max_siblings: usize,
-    pub max_waiting: usize,
+pub(crate) struct Setup {
+    pub(crate) http: HttpOptions,
+    pub(crate) listen: ListenOptions,
+    pub(crate) max_siblings: usize,
+    pub(crate) max_waiting: usize,
 }
 
 impl Default for Setup {
@@ -47,66 +56,87 @@ impl Default for Setup {
 
 impl Node {
     /// Node `id` of a cluster of `members`, on what `storage` holds.
-    pub async fn start(id: u32, members: u32, storage: Arc<dyn Storage>, recovered: Recovered, setup: Setup) -> Self {
+    pub(crate) async fn start(
+        id: u32,
+        members: u32,
+        storage: Arc<dyn Storage>,
+        recovered: Recovered,
+        setup: Setup,
+    ) -> Self {
         let peers = (0..members).filter(|peer| *peer != id).map(|peer| Some(NodeId(peer))).collect();
-        let mut replica = ReplicaOptions::new("test", NodeId(id), peers);
+        let mut replica = ReplicaOptions::new(CLUSTER, NodeId(id), peers);
         replica.max_siblings = setup.max_siblings;
         replica.forward_after_ms = 100;
         replica.digest_interval_ms = 100;
-        let seed = Seed { boot: random(), random: random() };
+        let seed = Seed { boot: getrandom::u64().unwrap(), random: getrandom::u64().unwrap() };
         let admission = AdmissionLimit { requests: setup.max_waiting, bytes: 64 << 20 };
         let running =
             start(NodeOptions { replica, seed, admission }, storage, recovered, Arc::new(NoObserver)).unwrap();
         let handle = running.handle.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, app(handle.clone(), setup.http), setup.listen, std::future::pending()));
-        Self { address, handle, client: reqwest::Client::new(), running: Some(running) }
+        let serving = tokio::spawn(serve(listener, app(handle.clone(), setup.http), setup.listen, pending()));
+        Self { address, handle, client: reqwest::Client::new(), running: Some(running), serving, directory: None }
     }
 
-    /// A node on its own, in memory.
-    pub async fn alone() -> Self {
-        Self::alone_with(Setup::default()).await
+    /// Node `id` of a cluster of `members`, on a disk of its own.
+    pub(crate) async fn on_disk(id: u32, members: u32, setup: Setup) -> Self {
+        Self::on(tempfile::tempdir().unwrap(), id, members, setup).await
     }
 
-    pub async fn alone_with(setup: Setup) -> Self {
-        Self::start(0, 1, Arc::new(memory::Memory::default()), Recovered::default(), setup).await
+    /// The same, on a directory that may hold something.
+    pub(crate) async fn on(directory: TempDir, id: u32, members: u32, setup: Setup) -> Self {
+        let identity = Identity { cluster: CLUSTER.to_owned(), node: NodeId(id) };
+        let (storage, recovered) = FjallStorage::open(directory.path(), &identity).unwrap();
+        let node = Self::start(id, members, Arc::new(storage), recovered, setup).await;
+        Self { directory: Some(directory), ..node }
     }
 
-    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    /// A cluster of one.
+    pub(crate) async fn alone(setup: Setup) -> Self {
+        Self::on_disk(0, 1, setup).await
+    }
+
+    /// A cluster of one whose store can be told to fail.
+    pub(crate) async fn with_faults(setup: Setup) -> (Self, Arc<Faulty>) {
+        let storage = Arc::new(Faulty::new(MemoryStorage::new()));
+        (Self::start(0, 1, storage.clone(), Recovered::default(), setup).await, storage)
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("http://{}{path}", self.address)).timeout(DEADLINE)
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         Reply::of(self.request(Method::GET, path)).await
     }
 
-    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
         Reply::of(with(self.request(Method::GET, path), headers)).await
     }
 
     /// `PATCH /set` with these values.
-    pub async fn set(&self, query: &str, values: Value, headers: &[(&str, &str)]) -> Reply {
+    pub(crate) async fn set(&self, query: &str, values: Value, headers: &[(&str, &str)]) -> Reply {
         let body = serde_json::json!({ "values": values }).to_string();
         let request = self.request(Method::PATCH, &format!("/set{query}")).body(body);
         Reply::of(with(request.header("content-type", "application/json"), headers)).await
     }
 
     /// A plain write of one key that must succeed; its context.
-    pub async fn put(&self, key: &str, value: &str) -> String {
+    pub(crate) async fn put(&self, key: &str, value: &str) -> String {
         let reply = self.set("", serde_json::json!({ key: value }), &[]).await;
         assert_eq!(reply.status, 200, "{}", reply.body);
         reply.context()
     }
 
-    pub async fn read_many(&self, query: &str, keys: Value) -> Reply {
+    pub(crate) async fn read_many(&self, query: &str, keys: Value) -> Reply {
         let body = serde_json::json!({ "keys": keys }).to_string();
         let request = self.request(Method::POST, &format!("/read{query}")).body(body);
         Reply::of(request.header("content-type", "application/json")).await
     }
 
     /// The values of a key, in the order of their arrival, the last first.
-    pub async fn siblings(&self, key: &str) -> Vec<String> {
+    pub(crate) async fn siblings(&self, key: &str) -> Vec<String> {
         let reply = self.get(&format!("/read?resolve=all&key={key}")).await;
         if reply.status == StatusCode::NOT_FOUND {
             return Vec::new();
@@ -115,10 +145,13 @@ impl Node {
         siblings.iter().map(|sibling| sibling["value"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Ends the node's threads; what is in its storage stays.
-    pub async fn stop(mut self) {
+    /// Ends the node, and gives back its directory.
+    pub(crate) async fn stop(mut self) -> TempDir {
+        self.serving.abort();
+        let _ = (&mut self.serving).await;
         let running = self.running.take().unwrap();
         tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+        self.directory.take().unwrap()
     }
 }
 
@@ -129,39 +162,35 @@ fn with(mut request: reqwest::RequestBuilder, headers: &[(&str, &str)]) -> reqwe
     request
 }
 
-fn random() -> u64 {
-    getrandom::u64().unwrap()
-}
-
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: String,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Reply {
-    pub async fn of(request: reqwest::RequestBuilder) -> Self {
+    pub(crate) async fn of(request: reqwest::RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         Self { status, headers, body: response.text().await.unwrap() }
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    pub fn context(&self) -> String {
+    pub(crate) fn context(&self) -> String {
         self.header("causal-context").unwrap().to_owned()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
     /// The last part of the problem's type.
-    pub fn problem(&self) -> String {
+    pub(crate) fn problem(&self) -> String {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.body);
         let kind = self.json()["type"].as_str().unwrap().to_owned();
         kind.strip_prefix("/problems/").unwrap().to_owned()
@@ -169,17 +198,16 @@ impl Reply {
 }
 
 /// Nodes that all know each other, with links that can be cut.
-pub struct Cluster {
-    pub nodes: Vec<Node>,
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
     links: Vec<((usize, usize), Arc<AtomicBool>)>,
 }
 
 impl Cluster {
-    pub async fn of(members: u32) -> Self {
+    pub(crate) async fn of(members: u32) -> Self {
         let mut nodes = Vec::new();
         for id in 0..members {
-            let storage = Arc::new(memory::Memory::default());
-            nodes.push(Node::start(id, members, storage, Recovered::default(), Setup::default()).await);
+            nodes.push(Node::on_disk(id, members, Setup::default()).await);
         }
         let mut links = Vec::new();
         for from in 0..nodes.len() {
@@ -195,7 +223,7 @@ impl Cluster {
     }
 
     /// Lets these two hear each other or not.
-    pub fn link(&self, one: usize, other: usize, up: bool) {
+    pub(crate) fn link(&self, one: usize, other: usize, up: bool) {
         for ((from, to), link) in &self.links {
             if (*from, *to) == (one, other) || (*from, *to) == (other, one) {
                 link.store(up, Ordering::SeqCst);
@@ -204,7 +232,7 @@ impl Cluster {
     }
 
     /// Waits until every node has what a context includes.
-    pub async fn all_reach(&self, context: &str) {
+    pub(crate) async fn all_reach(&self, context: &str) {
         let context = format::token::decode(context).unwrap();
         for node in &self.nodes {
             node.handle.reached(&context.wait, DEADLINE).await.unwrap();

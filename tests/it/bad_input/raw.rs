@@ -9,14 +9,14 @@ use tokio::time::timeout;
 use crate::local::DEADLINE;
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| &**value)
     }
 
@@ -32,7 +32,7 @@ impl Answer {
 }
 
 /// Sends bytes, ends its own direction, and reads what comes back; `None` when nothing does.
-pub async fn ask(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+pub(crate) async fn ask(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // The server may have closed already: its answer is still there to be read.
     let _ = stream.write_all(bytes).await;
@@ -41,7 +41,7 @@ pub async fn ask(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
 }
 
 /// Reads an answer until the server closes the connection.
-pub async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> Answer {
+pub(crate) async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> Answer {
     let bytes = rest(stream).await;
     Answer::parse(&bytes).unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&bytes)))
 }

@@ -1,0 +1,114 @@
+//! A store that fails when told to, as a disk can't be made to in a test.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use causeway::causality::VersionVector;
+use causeway::replica::{Append, Checkpoint, KeyStates, OpRange, Siblings, Unreadable};
+use causeway::storage::{BatchLimit, Snapshot, Storage, StorageError, StoredOp};
+
+/// A store with faults that can be switched on.
+pub(crate) struct Faulty {
+    inner: Box<dyn Storage>,
+    /// Commits fail while this is set.
+    pub(crate) fail_commits: AtomicBool,
+    /// Reads of keys fail while this is set.
+    pub(crate) fail_reads: AtomicBool,
+    /// Reads of keys panic while this is set.
+    pub(crate) panic_on_reads: AtomicBool,
+    /// Commits wait while this is set.
+    pub(crate) hold_commits: AtomicBool,
+}
+
+impl Faulty {
+    pub(crate) fn new(inner: impl Storage) -> Self {
+        Self {
+            inner: Box::new(inner),
+            fail_commits: AtomicBool::new(false),
+            fail_reads: AtomicBool::new(false),
+            panic_on_reads: AtomicBool::new(false),
+            hold_commits: AtomicBool::new(false),
+        }
+    }
+
+    fn check(&self, switch: &AtomicBool) -> Result<(), StorageError> {
+        assert!(!self.panic_on_reads.load(Ordering::SeqCst), "told to panic");
+        if switch.load(Ordering::SeqCst) {
+            return Err(StorageError::Engine("told to fail".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl KeyStates for Faulty {
+    fn siblings(&self, key: &str) -> Result<Siblings, Unreadable> {
+        self.check(&self.fail_reads)?;
+        KeyStates::siblings(&*self.inner, key)
+    }
+}
+
+impl Storage for Faulty {
+    fn commit(&self, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
+        while self.hold_commits.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.check(&self.fail_commits)?;
+        self.inner.commit(appends, checkpoint)
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        self.check(&self.fail_reads)?;
+        self.inner.snapshot()
+    }
+
+    fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
+        self.inner.ops(ranges, limit)
+    }
+
+    fn disk_bytes(&self) -> Result<u64, StorageError> {
+        self.inner.disk_bytes()
+    }
+}
+
+/// A store whose snapshots are taken, and whose keys then can't be read.
+pub(crate) struct Unreadably<S>(pub(crate) S);
+
+impl<S: Storage> KeyStates for Unreadably<S> {
+    fn siblings(&self, key: &str) -> Result<Siblings, Unreadable> {
+        KeyStates::siblings(&self.0, key)
+    }
+}
+
+impl<S: Storage> Storage for Unreadably<S> {
+    fn commit(&self, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
+        self.0.commit(appends, checkpoint)
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        Ok(Box::new(UnreadableSnapshot(self.0.snapshot()?)))
+    }
+
+    fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
+        self.0.ops(ranges, limit)
+    }
+
+    fn disk_bytes(&self) -> Result<u64, StorageError> {
+        self.0.disk_bytes()
+    }
+}
+
+struct UnreadableSnapshot(Box<dyn Snapshot>);
+
+impl Snapshot for UnreadableSnapshot {
+    fn vector(&self) -> &VersionVector {
+        self.0.vector()
+    }
+
+    fn siblings(&self, key: &str) -> Result<Siblings, StorageError> {
+        Err(StorageError::Damaged { record: format!("key {key}"), problem: "its checksum is wrong".to_owned() })
+    }
+
+    fn keys(&self, _: &str, _: Option<&str>, _: usize) -> Result<Vec<(String, Siblings)>, StorageError> {
+        Err(StorageError::Damaged { record: "a key".to_owned(), problem: "its checksum is wrong".to_owned() })
+    }
+}
