@@ -7,5 +7,6 @@ pub mod format;
 pub mod http;
 pub mod listen;
 pub mod node;
+pub mod peers;
 pub mod replica;
 pub mod storage;

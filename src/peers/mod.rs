@@ -1,0 +1,77 @@
+//! Peers: how ops get from node to node, over HTTP/1.1.
+//!
+//! [`router`] serves the one call that peers make, `POST /replication/v1/push` ([`CALL`]): it takes ops in.
+//! [`spawn`] starts a sender for each peer, which carries out what the replica orders to be sent, one push at
+//! a time, and says how each went. docs/protocol.md describes what goes over the network.
+//!
+//! Promises: every order is followed by exactly one `answered` or `send_failed`, in bounded time however the
+//! network behaves; a connection that failed is never used again, and names are looked up anew for the next;
+//! ops travel towards a peer's own address only. What is held in memory is bounded on both sides. Must not
+//! decide what is sent or when to try again: the replica does.
+
+mod failure;
+mod receiver;
+mod resolver;
+mod sender;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+pub use receiver::router;
+
+use crate::node::{NodeHandle, Observer};
+use crate::replica::{LinkId, Send};
+use crate::storage::BatchLimit;
+use resolver::SystemResolver;
+use sender::Sender;
+use transport::Transport;
+
+/// The path of the one call.
+pub const CALL: &str = "/replication/v1/push";
+
+/// How pushes are sent.
+#[derive(Clone, Debug)]
+pub struct SenderOptions {
+    /// How long a connection may take, the look-up of the name included.
+    pub connect_timeout: Duration,
+    /// How long a push may go on without progress: the transport takes more of it, or the answer comes.
+    pub progress_timeout: Duration,
+    /// How much one push carries. One that is given up is followed by smaller ones, until they get through.
+    pub batch: BatchLimit,
+}
+
+impl Default for SenderOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_millis(400),
+            progress_timeout: Duration::from_secs(2),
+            batch: BatchLimit { ops: 4096, bytes: 1 << 20 },
+        }
+    }
+}
+
+/// Starts a sender for each peer, on the current runtime. `urls` (`http://HOST:PORT`) and `orders` are in the
+/// order of the configured list, as the node's [`Running`](crate::node::Running) has them. A sender ends when
+/// its node does; dropping the set ends all at once.
+pub fn spawn(
+    urls: Vec<String>,
+    orders: Vec<mpsc::Receiver<Send>>,
+    handle: NodeHandle,
+    observer: Arc<dyn Observer>,
+    options: SenderOptions,
+) -> JoinSet<()> {
+    let resolver = SystemResolver::new();
+    let mut senders = JoinSet::new();
+    for (index, (url, orders)) in urls.into_iter().zip(orders).enumerate() {
+        let transport = Transport::new(&url, &options, resolver.clone());
+        let sender = Sender::new(LinkId(index), url, transport, handle.clone(), observer.clone(), options.batch);
+        senders.spawn(sender.run(orders));
+    }
+    senders
+}
