@@ -6,4 +6,5 @@
 
 mod cluster;
 mod partitions;
-mod traces;
+mod readme;
+

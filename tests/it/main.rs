@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod compose;
 mod local;
 mod partitions;
 mod processes;
+mod readme;
 mod scenarios;
 mod support;
 mod tidy;

@@ -107,6 +107,17 @@ impl Drop for Shell {
 }
 
 #[test]
+fn the_process_scenarios_print_what_the_readme_says() {
+    if std::env::var_os("CAUSEWAY_TEST_README").is_none() {
+        eprintln!("skipped: set CAUSEWAY_TEST_README=1 to run the README's commands (they build the release binary)");
+        return;
+    }
+    let built = Command::new("cargo").args(["build", "--release"]).current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    assert!(built.unwrap().success());
+    run_section("## Try a partition: processes", Command::new("unshare").args(["--net", "--map-root-user", "bash"]));
+}
+
+#[test]
 fn blocks_are_read_as_they_are_typed() {
     let text = "text\n```console\n$ one\n1\n2\n$ two\n```\n$ not this\n```sh\n$ nor this\n```\n```console\n$ three\n3\n```\n";
     let expected = [("one", "1\n2"), ("two", ""), ("three", "3")];

@@ -25,19 +25,45 @@ pub(super) struct Cluster {
 impl Cluster {
     /// Starts the cluster as the README says, or finds it running; `None`, with the reason printed, when these
     /// tests are not asked for.
-    pub(super) fn up(environment: &[(&str, &str)]) -> Option<Self> {
-        if std::env::var_os("CAUSEWAY_TEST_COMPOSE").is_none() {
+    pub(super) fn up() -> Option<Self> {
+        Self::wanted().then(|| Self::start(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner), &[]))
+    }
+
+    /// The same, but as it is shipped and on empty volumes.
+    pub(super) fn fresh() -> Option<Self> {
+        Self::wanted().then(|| {
+            let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+            succeed(Command::new("deploy/down").arg("--volumes").current_dir(env!("CARGO_MANIFEST_DIR")));
+            Self::start(alone, &[])
+        })
+    }
+
+    /// The same, but exporting spans to a receiver on this host.
+    pub(super) fn exporting_to(port: u16) -> Option<Self> {
+        Self::wanted().then(|| {
+            let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+            // The host, as containers reach it.
+            let host = docker(&["network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Gateway}}"]);
+            Self::start(alone, &[("CAUSEWAY_OTLP_ENDPOINT", &format!("http://{host}:{port}"))])
+        })
+    }
+
+    fn wanted() -> bool {
+        let wanted = std::env::var_os("CAUSEWAY_TEST_COMPOSE").is_some();
+        if !wanted {
             eprintln!("skipped: set CAUSEWAY_TEST_COMPOSE=1 to test on the Docker engine");
-            return None;
         }
-        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted
+    }
+
+    fn start(alone: MutexGuard<'static, ()>, environment: &[(&str, &str)]) -> Self {
         let mut up = Command::new("deploy/up");
         up.current_dir(env!("CARGO_MANIFEST_DIR")).envs(environment.iter().copied());
         succeed(&mut up);
         let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
         let cluster = Self { http, _alone: alone };
         cluster.connect_all();
-        Some(cluster)
+        cluster
     }
 
     pub(super) fn disconnect(&self, node: usize) {

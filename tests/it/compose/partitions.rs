@@ -9,7 +9,7 @@ use super::cluster::{Cluster, NODES, address, docker, iptables, median};
 /// heal everyone has everything, also when node0 comes back with another address.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_cut_off_goes_on_and_catches_up() {
-    let Some(cluster) = Cluster::up(&[]) else { return };
+    let Some(cluster) = Cluster::up() else { return };
     let (mut answers, mut heals, mut moved) = (Vec::new(), Vec::new(), 0);
     for round in 0..10 {
         let key = |name: &str| format!("cut-{round}-{name}");
@@ -64,7 +64,7 @@ impl Drop for Squatter {
 /// The reference's scenario of equal keys, and what comes after it: a client settles the conflict.
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_keys_become_siblings_that_a_context_settles() {
-    let Some(cluster) = Cluster::up(&[]) else { return };
+    let Some(cluster) = Cluster::up() else { return };
     let key = unique("equal");
     cluster.disconnect(0);
     cluster.set(1, &key, "value0").await;
@@ -90,7 +90,7 @@ async fn equal_keys_become_siblings_that_a_context_settles() {
 /// All three apart, a thousand writes on each (half of them to keys that all write), healed.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_islands_with_a_thousand_writes_each_come_together() {
-    let Some(cluster) = Cluster::up(&[]) else { return };
+    let Some(cluster) = Cluster::up() else { return };
     let run = unique("islands");
     (0..NODES.len()).for_each(|node| cluster.disconnect(node));
     let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -118,7 +118,7 @@ async fn three_islands_with_a_thousand_writes_each_come_together() {
 /// SIGKILL while clients write; started again *cut off*, the node has all that it acknowledged.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_node_has_all_it_acknowledged_by_itself() {
-    let Some(cluster) = Cluster::up(&[]) else { return };
+    let Some(cluster) = Cluster::up() else { return };
     let run = unique("kill");
     cluster.disconnect(0);
     let writers: Vec<_> = (0..8)
@@ -171,7 +171,7 @@ async fn until_answers(cluster: &Cluster, node: usize) {
 /// Only node0–node1 and node1–node2 can talk, by rules inside the containers' network namespaces.
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_find_their_way_through_a_third_node() {
-    let Some(cluster) = Cluster::up(&[]) else { return };
+    let Some(cluster) = Cluster::up() else { return };
     let run = unique("chain");
     cluster.until_equal().await;
     let cut = Rules::between("node0", "node2");
@@ -212,7 +212,7 @@ impl Drop for Rules {
 /// In the healthy mesh ops come straight from their origin, once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_healthy_mesh_sends_each_op_about_once() {
-    let Some(cluster) = Cluster::up(&[]) else { return };
+    let Some(cluster) = Cluster::up() else { return };
     let run = unique("mesh");
     cluster.until_equal().await;
     let received = |status: &serde_json::Value| {
