@@ -3,16 +3,17 @@
 
 use std::io::{self, IsTerminal};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::panic::resume_unwind;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use causeway::cli::{self, Command};
 use causeway::config::{self, Arguments, Config, Input, PeerListen, SETTINGS};
 use causeway::http::{self, HttpOptions};
 use causeway::listen::{self, ListenOptions, OnlyLocal, Stopped};
-use causeway::node::{self, AdmissionLimit, NoObserver, NodeOptions, Running};
+use causeway::node::{self, AdmissionLimit, NoObserver, NodeOptions, Observer, Running};
+use causeway::peers::{self, SenderOptions};
 use causeway::replica::{ReplicaOptions, Seed};
 use causeway::storage::{EngineOptions, FjallStorage, Identity, OpenError};
 use futures_util::future::join_all;
@@ -82,7 +83,7 @@ fn run(config: Config) -> ExitCode {
     tracing_subscriber::fmt().init();
     config.warnings.iter().for_each(|warning| warn!("{warning}"));
     let outcome = Runtime::new().map_err(system("can't start the runtime")).and_then(|runtime| {
-        let outcome = runtime.block_on(start_and_stop(config));
+        let outcome = runtime.block_on(start_and_stop(Arc::new(config)));
         // What still runs is of no use to anybody, and must not hold up the end.
         runtime.shutdown_background();
         outcome
@@ -98,10 +99,27 @@ fn run(config: Config) -> ExitCode {
 }
 
 /// Runs a node until it is told to stop; says whether everything under way was finished.
-async fn start_and_stop(config: Config) -> Result<bool, StartError> {
+async fn start_and_stop(config: Arc<Config>) -> Result<bool, StartError> {
     let mut signals = Signals::new().map_err(system("can't wait for signals"))?;
-    let mut running = start_node(&config)?;
+    let observer: Arc<dyn Observer> = Arc::new(NoObserver);
+    info!(data_dir = %config.data_dir.display(), "opening the data");
+    let opening = {
+        let (config, observer) = (config.clone(), observer.clone());
+        spawn_blocking(move || start_node(&config, observer))
+    };
+    let mut running = tokio::select! {
+        running = opening => running.unwrap_or_else(|error| resume_unwind(error.into_panic()))?,
+        name = signals.next() => {
+            // Opening may take long, changes nothing that was acknowledged, and can be done again.
+            info!("{name}: stopped before the data was open");
+            return Ok(true);
+        }
+    };
     let listeners = bind(&config).await?;
+    let urls = config.peers.iter().map(|peer| peer.url.clone()).collect();
+    let orders = std::mem::take(&mut running.orders);
+    // They end with the node; dropped with this function, whatever is left of them.
+    let _senders = peers::spawn(urls, orders, running.handle.clone(), observer, SenderOptions::default());
     let (stop, _) = watch::channel(false);
     let servers = serve(&config, &running, listeners, &stop);
     banner(&config);
@@ -122,7 +140,7 @@ async fn start_and_stop(config: Config) -> Result<bool, StartError> {
     }
 }
 
-fn start_node(config: &Config) -> Result<Running, StartError> {
+fn start_node(config: &Config, observer: Arc<dyn Observer>) -> Result<Running, StartError> {
     let identity = Identity { cluster: config.cluster.clone(), node: config.node };
     let engine = EngineOptions { cache_bytes: config.cache_bytes, ..EngineOptions::default() };
     let (storage, recovered) = FjallStorage::open_with(&config.data_dir, &identity, engine)?;
@@ -140,8 +158,7 @@ fn start_node(config: &Config) -> Result<Running, StartError> {
         seed: Seed { boot: getrandom::u64()?, random: getrandom::u64()? },
         admission: AdmissionLimit { requests: config.max_waiting_requests, bytes: config.max_waiting_bytes },
     };
-    node::start(options, Arc::new(storage), recovered, Arc::new(NoObserver))
-        .map_err(system("can't start the node's threads"))
+    node::start(options, Arc::new(storage), recovered, observer).map_err(system("can't start the node's threads"))
 }
 
 /// Where clients and, if that is elsewhere, peers come in.
@@ -175,7 +192,7 @@ type Server = JoinHandle<Stopped>;
 
 fn serve(config: &Config, running: &Running, listeners: Listeners, stop: &watch::Sender<bool>) -> Vec<Server> {
     let clients = http::app(running.handle.clone(), http_options(config));
-    let peers = Router::new();
+    let peers = peers::router(running.handle.clone());
     let listen = |listener, router, only_local| {
         let options = ListenOptions { stop_grace: REQUESTS_GRACE, only_local, ..ListenOptions::default() };
         let mut stopping = stop.subscribe();

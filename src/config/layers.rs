@@ -14,6 +14,18 @@ const PREFIX: &str = "CAUSEWAY_";
 /// The variable that names the file.
 const FILE_VARIABLE: &str = "CAUSEWAY_CONFIG";
 
+/// Variables of the same prefix that are for `deploy/` and for the tests: a shell in which they are exported
+/// can start a node all the same.
+const FOR_OTHERS: &[&str] = &[
+    "CAUSEWAY_IMAGE",
+    "CAUSEWAY_IMAGES",
+    "CAUSEWAY_JAEGER_IMAGE",
+    "CAUSEWAY_MEMORY",
+    "CAUSEWAY_OTLP_ENDPOINT",
+    "CAUSEWAY_TEST_BINARY",
+    "CAUSEWAY_TEST_COMPOSE",
+];
+
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -228,8 +240,9 @@ impl Layer {
 /// Variables that are set but empty count as not set.
 fn environment(environment: &[(OsString, OsString)], problems: &mut Vec<Problem>) -> Layer {
     let mut texts = Map::new();
-    for (name, value) in environment.iter().filter(|(name, _)| name != FILE_VARIABLE) {
-        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+    for (name, value) in environment {
+        let is_ours = |name: &&str| name.starts_with(PREFIX) && *name != FILE_VARIABLE && !FOR_OTHERS.contains(name);
+        let Some(name) = name.to_str().filter(is_ours) else { continue };
         match value.to_str() {
             Some(text) => drop(texts.insert(name.to_owned(), text.to_owned())),
             None => problems.push(Problem::Invalid {

@@ -226,7 +226,7 @@ fn peers_are_served_where_a_name_points_to() {
 
 #[test]
 fn variables_of_others_and_odd_bytes() {
-    let mut input = node0(&[("CAUSEWAYS_X", "1"), ("PATH", "/bin")]);
+    let mut input = node0(&[("CAUSEWAYS_X", "1"), ("PATH", "/bin"), ("CAUSEWAY_JAEGER_IMAGE", "x:local")]);
     load(&input).unwrap();
     input.environment.push(("CAUSEWAY_CLUSTER".into(), OsString::from_vec(vec![0xff])));
     assert_eq!(problems(&input), ["CAUSEWAY_CLUSTER is '\u{fffd}': expected UTF-8"]);
