@@ -165,6 +165,11 @@ impl Server {
 }
 
 async fn refuse(mut stream: TcpStream) {
+    // Not before it was asked: clients take an answer without a request for a broken connection.
+    let mut beginning = [0; 1024];
+    if !matches!(timeout(LINGER, stream.read(&mut beginning)).await, Ok(Ok(1..))) {
+        return;
+    }
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
          cache-control: no-store\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{REFUSAL}",

@@ -58,7 +58,7 @@ fn context(headers: &HeaderMap) -> Result<Option<CausalContext>, Problem> {
 }
 
 /// How long the client is willing to wait: `Prefer: wait=SECONDS` (RFC 7240), here also with a fraction.
-fn wait(headers: &HeaderMap, options: &HttpOptions) -> Result<Duration, Problem> {
+pub(super) fn wait(headers: &HeaderMap, options: &HttpOptions) -> Result<Duration, Problem> {
     let bad = |why: &str| Problem::new(Kind::BadHeader, format!("the header Prefer {why}")).with("header", "Prefer");
     for value in headers.get_all(PREFER) {
         let text = value.to_str().map_err(|_: ToStrError| bad("is not ASCII"))?;

@@ -122,9 +122,12 @@ impl Room {
     }
 }
 
+/// The last millisecond that RFC 3339 can write. A clock reading from elsewhere may lie behind it.
+const LAST_MS: u64 = 253_402_300_799_999;
+
 /// A time as RFC 3339 in UTC, with milliseconds.
 pub(super) fn time(at: WallMs) -> String {
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at.0)).to_string()
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at.0.min(LAST_MS))).to_string()
 }
 
 /// JSON as an answer that is not to be kept.

@@ -1,1 +1,103 @@
+#![allow(clippy::unwrap_used)]
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::routing::get;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+struct Listening {
+    address: SocketAddr,
+    /// Told when a request has begun.
+    begun: Arc<Notify>,
+    /// Lets requests finish.
+    finish: Arc<Semaphore>,
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<Stopped>,
+}
+
+/// A listener whose `/slow` waits to be let go.
+async fn listening(options: ListenOptions) -> Listening {
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().unwrap().port()));
+    let (begun, finish) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let slow = {
+        let (begun, finish) = (begun.clone(), finish.clone());
+        move || async move {
+            begun.notify_one();
+            drop(finish.acquire().await);
+            "done"
+        }
+    };
+    let router = Router::new().route("/slow", get(slow)).route("/fast", get(async || "done"));
+    let (stop, stopped) = oneshot::channel();
+    let ended = tokio::spawn(serve(listener, router, options, async { stopped.await.unwrap_or_default() }));
+    Listening { address, begun, finish, stop, ended }
+}
+
+async fn ask(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let mut answer = String::new();
+    // A listener that drops the connection resets it; then there is no answer.
+    let _ = stream.write_all(request.as_bytes()).await;
+    let _ = timeout(DEADLINE, stream.read_to_string(&mut answer)).await.expect("an end");
+    answer
+}
+
+#[tokio::test]
+async fn a_stop_lets_requests_under_way_finish_and_takes_no_more() {
+    let listening = listening(ListenOptions { stop_grace: DEADLINE, ..ListenOptions::default() }).await;
+    let address = listening.address;
+    let idle = TcpStream::connect(address).await.unwrap();
+    let asked = tokio::spawn(async move { ask(address, "/slow").await });
+    listening.begun.notified().await;
+    listening.stop.send(()).unwrap();
+    // New connections are refused from now on, while the old one is still served.
+    let deadline = Instant::now() + DEADLINE;
+    while TcpStream::connect(address).await.is_ok() {
+        assert!(Instant::now() < deadline, "it still accepts");
+    }
+    assert!(!listening.ended.is_finished());
+    listening.finish.add_permits(1);
+    assert!(asked.await.unwrap().ends_with("done"));
+    assert_eq!(timeout(DEADLINE, listening.ended).await.unwrap().unwrap(), Stopped { cut: 0 });
+    drop(idle);
+}
+
+#[tokio::test]
+async fn a_stop_ends_though_a_request_does_not() {
+    let options = ListenOptions { stop_grace: Duration::from_millis(50), ..ListenOptions::default() };
+    let listening = listening(options).await;
+    let address = listening.address;
+    let asked = tokio::spawn(async move { ask(address, "/slow").await });
+    listening.begun.notified().await;
+    listening.stop.send(()).unwrap();
+    assert_eq!(timeout(DEADLINE, listening.ended).await.unwrap().unwrap(), Stopped { cut: 1 });
+    assert_eq!(asked.await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn only_connections_on_the_wanted_addresses_are_taken() {
+    let subnet: ipnet::IpNet = "127.0.0.2/31".parse().unwrap();
+    for only_local in [OnlyLocal::Subnet(subnet), OnlyLocal::name("127.0.0.2")] {
+        let options = ListenOptions { only_local: Some(only_local), ..ListenOptions::default() };
+        let listening = listening(options).await;
+        let port = listening.address.port();
+        assert!(ask(SocketAddr::from(([127, 0, 0, 2], port)), "/fast").await.ends_with("done"));
+        assert_eq!(ask(listening.address, "/fast").await, "");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_resolves_to_nothing_lets_nobody_in() {
+    let options = ListenOptions { only_local: Some(OnlyLocal::name("nobody.invalid")), ..ListenOptions::default() };
+    let listening = listening(options).await;
+    assert_eq!(ask(listening.address, "/fast").await, "");
+}

@@ -20,6 +20,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub(crate) use faults::Faulty;
@@ -35,7 +36,7 @@ pub(crate) struct Node {
     pub(crate) handle: NodeHandle,
     client: reqwest::Client,
     running: Option<Running>,
-    serving: JoinHandle<Stopped>,
+    serving: Option<(oneshot::Sender<()>, JoinHandle<Stopped>)>,
     directory: Option<TempDir>,
 }
 
@@ -75,7 +76,15 @@ impl Node {
         let handle = running.handle.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(serve(listener, app(handle.clone(), setup.http), setup.listen, pending()));
+        let (stop, stopped) = oneshot::channel::<()>();
+        // A node that is dropped rather than stopped goes on serving until the test's runtime ends.
+        let stopped = async {
+            if stopped.await.is_err() {
+                pending().await
+            }
+        };
+        let serving = tokio::spawn(serve(listener, app(handle.clone(), setup.http), setup.listen, stopped));
+        let serving = Some((stop, serving));
         Self { address, handle, client: reqwest::Client::new(), running: Some(running), serving, directory: None }
     }
 
@@ -147,8 +156,9 @@ impl Node {
 
     /// Ends the node, and gives back its directory.
     pub(crate) async fn stop(mut self) -> TempDir {
-        self.serving.abort();
-        let _ = (&mut self.serving).await;
+        let (stop, serving) = self.serving.take().unwrap();
+        stop.send(()).unwrap();
+        serving.await.unwrap();
         let running = self.running.take().unwrap();
         tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
         self.directory.take().unwrap()

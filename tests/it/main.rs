@@ -1,6 +1,7 @@
 //! Everything that is tested from outside: one binary, a module a topic.
 #![allow(clippy::unwrap_used)]
 
+mod api;
 mod bad_input;
 mod compose;
 mod local;
