@@ -14,8 +14,8 @@ use crate::storage::{BatchLimit, Snapshot, Storage, StorageError, StoredOp};
 
 /// What the owner's thread takes in.
 pub(super) enum Command {
-    Write(Write, oneshot::Sender<Result<Written, WriteError>>),
-    Push(Push, oneshot::Sender<Result<Answer, Rejection>>),
+    Write(Write, Reply<Result<Written, WriteError>>),
+    Push(Push, Reply<Result<Answer, Rejection>>),
     Answered {
         link: LinkId,
         carried: Vec<Dot>,
@@ -31,6 +31,20 @@ pub(super) enum Command {
         outcome: Result<(), StorageError>,
     },
     Stop,
+}
+
+/// Where the answer to a request goes. The request counts as waiting until it is answered, also when nobody
+/// waits for the answer any more.
+pub(super) struct Reply<T> {
+    sender: oneshot::Sender<T>,
+    _admitted: Admitted,
+}
+
+impl<T> Reply<T> {
+    pub(super) fn send(self, outcome: T) {
+        // A client that went away doesn't need the answer.
+        let _ = self.sender.send(outcome);
+    }
 }
 
 /// Who belongs to the cluster, by this node's configuration.
@@ -55,7 +69,7 @@ pub(super) struct Shared {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) view: watch::Receiver<Arc<View>>,
     pub(super) storage: Arc<dyn Storage>,
-    pub(super) admission: Admission,
+    pub(super) admission: Arc<Admission>,
 }
 
 /// Bounds what waits for the disk.
@@ -150,8 +164,7 @@ impl NodeHandle {
     /// Writes: returns once it is durable and visible on this node.
     pub async fn write(&self, write: Write) -> Result<Written, SetError> {
         let bytes = write.entries.iter().map(|(key, value)| size(key, value.as_ref())).sum();
-        let _admitted = self.shared.admission.admit(bytes)?;
-        let (reply, outcome) = oneshot::channel();
+        let (reply, outcome) = self.admit(bytes)?;
         self.shared.commands.send(Command::Write(write, reply)).map_err(|_| SetError::Stopping)?;
         Ok(outcome.await.map_err(|_| SetError::Stopping)??)
     }
@@ -159,9 +172,8 @@ impl NodeHandle {
     /// Takes a peer's push: returns once all of it that could be delivered is durable and visible.
     pub async fn push(&self, push: Push) -> Result<Answer, PushError> {
         let entries = push.ops.iter().flat_map(|op| &op.entries);
-        let _admitted =
-            self.shared.admission.admit(entries.map(|entry| size(&entry.key, entry.value.as_ref())).sum())?;
-        let (reply, outcome) = oneshot::channel();
+        let bytes = entries.map(|entry| size(&entry.key, entry.value.as_ref())).sum();
+        let (reply, outcome) = self.admit(bytes)?;
         self.shared.commands.send(Command::Push(push, reply)).map_err(|_| PushError::Stopping)?;
         Ok(outcome.await.map_err(|_| PushError::Stopping)??)
     }
@@ -226,6 +238,12 @@ impl NodeHandle {
         holders(&self.shared.view.borrow(), own, dot)
     }
 
+    fn admit<T>(&self, bytes: usize) -> Result<(Reply<T>, oneshot::Receiver<T>), Overloaded> {
+        let admitted = Admission::admit(&self.shared.admission, bytes)?;
+        let (sender, outcome) = oneshot::channel();
+        Ok((Reply { sender, _admitted: admitted }, outcome))
+    }
+
     /// Waits for a condition on the view; says whether it came true in time.
     async fn until(&self, wait: Duration, condition: impl Fn(&View) -> bool) -> bool {
         let deadline = Instant::now() + wait;
@@ -240,22 +258,22 @@ impl Admission {
         Self { limit, requests: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
     }
 
-    fn admit(&self, bytes: usize) -> Result<Admitted<'_>, Overloaded> {
-        let requests = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let all_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let admitted = Admitted { admission: self, bytes };
-        let fits = requests <= self.limit.requests && all_bytes <= self.limit.bytes;
+    fn admit(this: &Arc<Self>, bytes: usize) -> Result<Admitted, Overloaded> {
+        let requests = this.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let all_bytes = this.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let admitted = Admitted { admission: this.clone(), bytes };
+        let fits = requests <= this.limit.requests && all_bytes <= this.limit.bytes;
         if fits || requests == 1 { Ok(admitted) } else { Err(Overloaded { requests, bytes: all_bytes }) }
     }
 }
 
 /// Counts a request as waiting for as long as it lives.
-struct Admitted<'a> {
-    admission: &'a Admission,
+struct Admitted {
+    admission: Arc<Admission>,
     bytes: usize,
 }
 
-impl Drop for Admitted<'_> {
+impl Drop for Admitted {
     fn drop(&mut self) {
         self.admission.requests.fetch_sub(1, Ordering::Relaxed);
         self.admission.bytes.fetch_sub(self.bytes, Ordering::Relaxed);

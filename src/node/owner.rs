@@ -10,7 +10,7 @@ use std::{io, thread};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::handle::{Admission, AdmissionLimit, Command, Members, NodeHandle, Shared};
+use super::handle::{Admission, AdmissionLimit, Command, Members, NodeHandle, Reply, Shared};
 use super::observer::Observer;
 use crate::causality::WallMs;
 use crate::replica::{
@@ -99,7 +99,7 @@ pub fn start(
         drop(ended_sender);
     })?;
     let handle = NodeHandle {
-        shared: Arc::new(Shared { members, commands, view, storage, admission: Admission::new(admission) }),
+        shared: Arc::new(Shared { members, commands, view, storage, admission: Arc::new(Admission::new(admission)) }),
     };
     Ok(Running { handle, orders, ended, owner })
 }
@@ -140,8 +140,8 @@ struct Owner {
     staged: Vec<Append>,
     committing: bool,
     next_request: u64,
-    writes: BTreeMap<RequestId, oneshot::Sender<Result<Written, WriteError>>>,
-    pushes: BTreeMap<RequestId, oneshot::Sender<Result<Answer, Rejection>>>,
+    writes: BTreeMap<RequestId, Reply<Result<Written, WriteError>>>,
+    pushes: BTreeMap<RequestId, Reply<Result<Answer, Rejection>>>,
     orders: Vec<mpsc::Sender<Send>>,
     view: watch::Sender<Arc<View>>,
 }
@@ -230,13 +230,12 @@ impl Owner {
             Effect::Append(append) => self.staged.push(append),
             Effect::Written { request, outcome } => {
                 if let Some(reply) = self.writes.remove(&request) {
-                    // A client that went away doesn't need the answer.
-                    let _ = reply.send(outcome);
+                    reply.send(outcome);
                 }
             }
             Effect::Pushed { request, outcome } => {
                 if let Some(reply) = self.pushes.remove(&request) {
-                    let _ = reply.send(outcome);
+                    reply.send(outcome);
                 }
             }
             Effect::Send(send) => {

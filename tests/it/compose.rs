@@ -7,4 +7,3 @@
 mod cluster;
 mod partitions;
 mod readme;
-

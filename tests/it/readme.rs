@@ -119,7 +119,8 @@ fn the_process_scenarios_print_what_the_readme_says() {
 
 #[test]
 fn blocks_are_read_as_they_are_typed() {
-    let text = "text\n```console\n$ one\n1\n2\n$ two\n```\n$ not this\n```sh\n$ nor this\n```\n```console\n$ three\n3\n```\n";
+    let text =
+        "text\n```console\n$ one\n1\n2\n$ two\n```\n$ not this\n```sh\n$ nor this\n```\n```console\n$ three\n3\n```\n";
     let expected = [("one", "1\n2"), ("two", ""), ("three", "3")];
     let expected = expected.map(|(command, expected)| Typed { command: command.into(), expected: expected.into() });
     assert_eq!(typed(text), expected);

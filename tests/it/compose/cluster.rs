@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 pub(super) const NODES: [&str; 3] = ["node0", "node1", "node2"];
+pub(super) const ALL: [usize; 3] = [0, 1, 2];
 const PORTS: [u16; 3] = [8000, 8001, 8002];
 
 /// How long anything may take before a test gives up on it.
@@ -75,7 +76,7 @@ impl Cluster {
     }
 
     fn connect_all(&self) {
-        for node in 0..NODES.len() {
+        for node in ALL {
             if address(NODES[node]).is_empty() {
                 self.connect(node);
             }
@@ -91,7 +92,13 @@ impl Cluster {
         self.set_with(node, key, value, None).await
     }
 
-    pub(super) async fn set_with(&self, node: usize, key: &str, value: &str, context: Option<&str>) -> (Value, Duration) {
+    pub(super) async fn set_with(
+        &self,
+        node: usize,
+        key: &str,
+        value: &str,
+        context: Option<&str>,
+    ) -> (Value, Duration) {
         let began = Instant::now();
         let mut request = self.http.patch(self.url(node, "/set")).header("content-type", "application/json");
         if let Some(context) = context {
@@ -119,7 +126,8 @@ impl Cluster {
     /// All siblings of a key, as a set of (value, dot), and the context of that read.
     pub(super) async fn siblings(&self, node: usize, key: &str) -> (BTreeSet<(String, String)>, String) {
         let url = self.url(node, &format!("/read?key={key}&resolve=all"));
-        let body: Value = serde_json::from_str(&self.http.get(url).send().await.unwrap().text().await.unwrap()).unwrap();
+        let body: Value =
+            serde_json::from_str(&self.http.get(url).send().await.unwrap().text().await.unwrap()).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let siblings = body["siblings"].as_array().into_iter().flatten();
         (siblings.map(|sibling| (text(&sibling["value"]), text(&sibling["dot"]))).collect(), text(&body["context"]))
@@ -148,7 +156,7 @@ impl Cluster {
         let began = Instant::now();
         loop {
             let mut vectors = Vec::new();
-            for node in 0..NODES.len() {
+            for node in ALL {
                 vectors.push(self.status(node).await["vector"].clone());
             }
             if vectors.iter().all(|vector| *vector == vectors[0]) {
