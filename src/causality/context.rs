@@ -37,7 +37,8 @@ impl CausalContext {
     /// Not the writer's whole vector: it would cover siblings that the client never saw, and its next write
     /// would replace them unread.
     pub fn after_write(mut self, dot: Dot, ancestry: &Ancestry) -> Self {
-        ancestry.advance(&mut self.wait, dot);
+        // Not `advance`: the op may be a later one of an incarnation whose first op this client never met.
+        ancestry.join(&mut self.wait, &VersionVector::from_iter([dot]));
         self.seen.add(dot);
         self
     }

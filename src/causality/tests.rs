@@ -121,6 +121,21 @@ fn past_its_limit_a_context_forgets_the_oldest_dot() {
     assert!(!context.seen.covers(origin(0, 1).dot(2), &ancestry));
 }
 
+/// A client that passes its context on from write to write, at a node that restarts again and again.
+#[test]
+fn a_context_has_one_entry_a_node_however_often_that_restarts() {
+    let mut ancestry = Ancestry::new();
+    let mut context = CausalContext::default();
+    for life in 1..=20 {
+        if life > 1 {
+            ancestry.insert(origin(0, life), &[origin(0, life - 1).dot(2)]);
+        }
+        // Another client's write was the first of this life.
+        context = context.after_write(origin(0, life).dot(2), &ancestry);
+    }
+    assert_eq!(context.wait.len(), 1, "{}", context.wait);
+}
+
 #[test]
 fn a_remote_clock_moves_ours_a_minute_ahead_at_most() {
     let mut clock = HybridClock::default();
