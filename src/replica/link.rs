@@ -33,7 +33,11 @@ pub(super) struct Link {
     /// Origin → the last op that was sent and taken, where that is more than the statement includes.
     sent: BTreeMap<Origin, u64>,
     under_way: bool,
+    /// Whether what is under way was to carry ops.
+    with_ops: bool,
     failures: u32,
+    /// How many pushes with ops in a row came to nothing, whatever digests between them did.
+    refusals: u32,
     retry_at: MonoMs,
     digest_at: MonoMs,
     /// Since when it has not answered, once that is more than a hiccup.
@@ -60,7 +64,9 @@ impl Link {
             old_boots: VecDeque::new(),
             sent: BTreeMap::new(),
             under_way: false,
+            with_ops: false,
             failures: 0,
+            refusals: 0,
             retry_at: MonoMs(0),
             digest_at: MonoMs(0),
             away: None,
@@ -140,13 +146,16 @@ impl Link {
         rest.filter(|range| range.count() > 0).collect()
     }
 
+    /// Counts how a push ended that was to carry ops.
+    fn note_push(&mut self, took_ops: bool) {
+        if std::mem::take(&mut self.with_ops) {
+            self.refusals = if took_ops { 0 } else { self.refusals.saturating_add(1) };
+        }
+    }
+
     fn back_off(&mut self, now: MonoMs, random: u64) {
-        // The first retry is at once, on a fresh connection; then growing pauses, each shortened by up to a
-        // quarter so that peers don't try in step.
-        let pause = match self.failures {
-            0 | 1 => 0,
-            failures => (FIRST_RETRY_MS << (failures - 2).min(8)).min(MAX_RETRY_MS),
-        };
+        // Each pause is shortened by up to a quarter so that peers don't try in step.
+        let pause = pause_ms(self.failures);
         let jitter = if pause == 0 { 0 } else { random % (pause / 4) };
         self.retry_at = MonoMs(now.0 + pause - jitter);
     }
@@ -181,6 +190,7 @@ impl Replica {
         let sender = self.statement();
         let link = &mut self.links[id.0];
         link.under_way = true;
+        link.with_ops = !probe;
         link.digest_at = MonoMs(now.mono.0 + self.options.digest_interval_ms);
         let push = Push { cluster: self.options.cluster.clone(), to: link.node, sender, ops: Vec::new() };
         effects.push(Effect::Send(Send { link: id, push, ops, probe }));
@@ -203,7 +213,9 @@ impl Replica {
         link.node = Some(node);
         link.under_way = false;
         link.failures = 0;
-        link.retry_at = now.mono;
+        link.note_push(!carried.is_empty());
+        // A peer may answer digests and yet take no ops: a digest's answer does not end the pauses.
+        link.retry_at = MonoMs(now.mono.0 + pause_ms(link.refusals));
         for dot in carried {
             let sent = link.sent.entry(dot.origin).or_insert(0);
             *sent = dot.counter.max(*sent);
@@ -243,6 +255,7 @@ impl Replica {
         let Some(link) = self.links.get_mut(id.0) else { return };
         link.under_way = false;
         link.failures = link.failures.saturating_add(1);
+        link.note_push(false);
         link.sent.clear();
         link.back_off(now.mono, random);
         if matches!(rejection, Some(Rejection::Misdirected { .. })) && !link.configured {
@@ -294,6 +307,15 @@ impl Replica {
         let before = self.links.iter().filter_map(|link| link.node).filter(|node| *node != peer && *node < own).count();
         // Of the others one is the origin itself.
         (before.saturating_sub(1) as u64 * FORWARD_STAGGER_MS).min(MAX_FORWARD_STAGGER_MS)
+    }
+}
+
+/// How long to wait after so many failures in a row. The first retry is at once, on a fresh connection; then
+/// the pauses grow.
+fn pause_ms(failures: u32) -> u64 {
+    match failures {
+        0 | 1 => 0,
+        more => (FIRST_RETRY_MS << (more - 2).min(8)).min(MAX_RETRY_MS),
     }
 }
 
