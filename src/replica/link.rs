@@ -90,11 +90,13 @@ impl Link {
         self.known.as_ref().map_or_else(Vec::new, |known| known.lacks(applied, ancestry))
     }
 
-    /// Whether `statement` is newer than what is known. A boot that was followed by another is not.
-    fn is_news(&self, statement: &Statement) -> bool {
+    /// Whether `statement` is newer than what is known. A boot that was followed by another is not, unless it
+    /// answers: ops go to whoever answers at the peer's address, even when a copy of it that runs elsewhere
+    /// was heard since.
+    fn is_news(&self, statement: &Statement, answers: bool) -> bool {
         match &self.known {
             Some(known) if known.statement.boot == statement.boot => known.statement.number < statement.number,
-            _ => !self.old_boots.contains(&statement.boot),
+            _ => answers || !self.old_boots.contains(&statement.boot),
         }
     }
 
@@ -103,6 +105,7 @@ impl Link {
         let old = self.known.replace(Known { statement, implied });
         let boot = self.known.as_ref().map(|known| known.statement.boot);
         if let Some(old) = old.filter(|old| Some(old.statement.boot) != boot) {
+            self.old_boots.retain(|old| Some(*old) != boot);
             self.old_boots.push_back(old.statement.boot);
             if self.old_boots.len() > MAX_OLD_BOOTS {
                 self.old_boots.pop_front();
@@ -234,7 +237,7 @@ impl Replica {
                 link.retry_at = MonoMs(now.mono.0 + FIRST_RETRY_MS);
             }
         }
-        self.learn(now, id, answer.receiver, answer.implied, effects);
+        self.learn(now, id, answer.receiver, Some(answer.implied), effects);
         let link = &mut self.links[id.0];
         link.forward.extend(answer.missing.iter().map(|dot| dot.origin));
         if let Some(since) = link.away.take() {
@@ -277,21 +280,29 @@ impl Replica {
         if link.failures > 0 {
             link.retry_at = now.mono;
         }
-        self.learn(now, LinkId(index), statement, Vec::new(), effects);
+        self.learn(now, LinkId(index), statement, None, effects);
     }
 
-    /// Takes note of a peer's statement, and says which of this node's ops it acknowledges.
-    fn learn(&mut self, now: Now, id: LinkId, statement: Statement, implied: Vec<Dot>, effects: &mut Vec<Effect>) {
+    /// Takes note of a peer's statement, and says which of this node's ops it acknowledges. `implied` comes
+    /// with an answer only.
+    fn learn(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        statement: Statement,
+        implied: Option<Vec<Dot>>,
+        effects: &mut Vec<Effect>,
+    ) {
         let stagger_ms = self.forward_stagger_ms(statement.node);
         let ReplicaOptions { node: own, forward_after_ms, .. } = self.options;
         let link = &mut self.links[id.0];
         link.heard = Some(now.wall);
-        if !link.is_news(&statement) {
+        if !link.is_news(&statement, implied.is_some()) {
             return;
         }
         let before = link.lacks(&self.applied, &self.ancestry);
         let peer = statement.node;
-        link.replace_known(statement, implied);
+        link.replace_known(statement, implied.unwrap_or_default());
         let lacks = link.lacks(&self.applied, &self.ancestry);
         link.note_lags(now.mono, &lacks, own, forward_after_ms + stagger_ms);
         let ops: Vec<OpRange> =

@@ -45,6 +45,15 @@ impl Lone {
         let answer = Answer { receiver, implied, missing: Vec::new(), redundant: 0 };
         self.feed(Input::Answered { link: LinkId(0), carried, answer })
     }
+
+    fn heard(&mut self, sender: Statement, ops: Vec<Arc<Op>>) -> Vec<Effect> {
+        let push = Push { cluster: "test".into(), to: None, sender, ops };
+        self.feed(Input::Push { request: RequestId(0), push })
+    }
+
+    fn lacks(&self) -> Vec<OpRange> {
+        self.replica.view().links[0].lacks.clone()
+    }
 }
 
 fn statement(node: NodeId, boot: u64, number: u64, vector: &[Dot]) -> Statement {
@@ -53,6 +62,12 @@ fn statement(node: NodeId, boot: u64, number: u64, vector: &[Dot]) -> Statement 
 
 fn sends_ops(effects: &[Effect]) -> bool {
     effects.iter().any(|effect| matches!(effect, Effect::Send(send) if !send.probe))
+}
+
+fn op_of(origin: Origin) -> Arc<Op> {
+    let entries = vec![Entry { key: "k".into(), value: Some("v".into()), replaces: Vec::new() }];
+    let (parents, deps, hlc) = (Vec::new(), Vec::new(), crate::causality::Hlc::default());
+    Arc::new(Op { dot: origin.dot(1), parents, deps, hlc, entries, trace: None, idempotency_key: None })
 }
 
 /// A node that takes no ops, but answers digests: each answer makes the next push look possible.
@@ -88,4 +103,19 @@ fn ops_that_the_log_does_not_give_are_not_asked_for_without_a_pause() {
     let tries = (2..50)
         .take_while(|number| sends_ops(&lone.answered(Vec::new(), statement(PEER, 7, *number, &[]), Vec::new())));
     assert!(tries.count() < 5);
+}
+
+/// Two processes of one identity: the one at the peer's address answers, the other only pushes.
+#[test]
+fn a_copy_of_a_peer_that_pushes_does_not_hide_the_one_that_answers() {
+    let mut lone = Lone::new(Some(PEER));
+    drop(lone.answered(Vec::new(), statement(PEER, 7, 1, &[]), Vec::new()));
+    let copied = Origin::new(PEER, Incarnation(9));
+    drop(lone.heard(statement(PEER, 8, 1, &[]), Vec::new()));
+    drop(lone.heard(statement(PEER, 8, 2, &[copied.dot(1)]), vec![op_of(copied)]));
+    drop(lone.persist());
+    let own = lone.write();
+    drop(lone.answered(vec![own], statement(PEER, 7, 2, &[own]), Vec::new()));
+    let lacks = lone.lacks();
+    assert_eq!(lacks, [OpRange { origin: copied, first: 1, last: 1 }], "what the one at the address lacks");
 }
