@@ -100,8 +100,14 @@ impl Link {
         }
     }
 
-    /// Takes a newer statement in place of the old one.
-    fn replace_known(&mut self, statement: Statement, implied: Vec<Dot>) {
+    /// Takes a newer statement in place of the old one. What one of the same boot said is implied stays so.
+    fn replace_known(&mut self, statement: Statement, mut implied: Vec<Dot>, ancestry: &Ancestry) {
+        if let Some(old) = self.known.take_if(|old| old.statement.boot == statement.boot) {
+            let newer: BTreeSet<Origin> = implied.iter().map(|dot| dot.origin).collect();
+            implied.extend(old.implied.into_iter().filter(|dot| !newer.contains(&dot.origin)));
+            // This node may have learned by now why it is so.
+            implied.retain(|dot| !ancestry.covers(&statement.vector, *dot));
+        }
         let old = self.known.replace(Known { statement, implied });
         let boot = self.known.as_ref().map(|known| known.statement.boot);
         if let Some(old) = old.filter(|old| Some(old.statement.boot) != boot) {
@@ -302,7 +308,7 @@ impl Replica {
         }
         let before = link.lacks(&self.applied, &self.ancestry);
         let peer = statement.node;
-        link.replace_known(statement, implied.unwrap_or_default());
+        link.replace_known(statement, implied.unwrap_or_default(), &self.ancestry);
         let lacks = link.lacks(&self.applied, &self.ancestry);
         link.note_lags(now.mono, &lacks, own, forward_after_ms + stagger_ms);
         let ops: Vec<OpRange> =

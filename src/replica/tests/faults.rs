@@ -119,3 +119,15 @@ fn a_copy_of_a_peer_that_pushes_does_not_hide_the_one_that_answers() {
     let lacks = lone.lacks();
     assert_eq!(lacks, [OpRange { origin: copied, first: 1, last: 1 }], "what the one at the address lacks");
 }
+
+/// Peers hold an incarnation of this node that it doesn't know (its disk is an older copy).
+#[test]
+fn a_push_of_a_peer_does_not_undo_what_its_answer_said_is_implied() {
+    let mut lone = Lone::new(Some(PEER));
+    let own = lone.write();
+    let unknown = Origin::new(NodeId(0), Incarnation(9)).dot(1);
+    drop(lone.answered(Vec::new(), statement(PEER, 7, 1, &[unknown]), vec![own]));
+    assert_eq!(lone.lacks(), []);
+    drop(lone.heard(statement(PEER, 7, 2, &[unknown]), Vec::new()));
+    assert_eq!(lone.lacks(), [], "it had it, so it has it");
+}
