@@ -271,6 +271,8 @@ impl Replica {
             // Another node has that address now: learn anew who it is.
             link.node = None;
             link.known = None;
+            link.lags.clear();
+            link.forward.clear();
         }
         // One failure is a hiccup: the connection may just have been old.
         if link.failures >= 2 && link.away.is_none() {

@@ -27,6 +27,11 @@ impl Lone {
         self.replica.handle(now, input, &std::collections::BTreeMap::new())
     }
 
+    fn after(&mut self, ms: u64) -> &mut Self {
+        self.now_ms += ms;
+        self
+    }
+
     fn persist(&mut self) -> Vec<Effect> {
         self.position += 1;
         self.feed(Input::Persisted { through: self.position })
@@ -130,4 +135,19 @@ fn a_push_of_a_peer_does_not_undo_what_its_answer_said_is_implied() {
     assert_eq!(lone.lacks(), []);
     drop(lone.heard(statement(PEER, 7, 2, &[unknown]), Vec::new()));
     assert_eq!(lone.lacks(), [], "it had it, so it has it");
+}
+
+/// A peer known by its address only: another node has the address now.
+#[test]
+fn how_long_one_node_lagged_says_nothing_about_the_next_at_its_address() {
+    let mut lone = Lone::new(None);
+    let other = Origin::new(NodeId(5), Incarnation(9));
+    drop(lone.heard(statement(NodeId(5), 3, 1, &[other.dot(1)]), vec![op_of(other)]));
+    drop(lone.persist());
+    drop(lone.answered(Vec::new(), statement(PEER, 7, 1, &[]), Vec::new()));
+    lone.after(600);
+    let rejection = Some(Rejection::Misdirected { actual: NodeId(2) });
+    drop(lone.feed(Input::SendFailed { link: LinkId(0), rejection }));
+    let effects = lone.answered(Vec::new(), statement(NodeId(2), 8, 1, &[]), Vec::new());
+    assert!(!sends_ops(&effects), "forwarded at the first statement");
 }
