@@ -215,6 +215,7 @@ impl NodeHandle {
     /// Waits until this node includes all of `vector`.
     pub async fn reached(&self, vector: &VersionVector, wait: Duration) -> Result<(), NotReached> {
         let includes = |view: &View| view.ancestry.includes(&view.vector, vector);
+        let asked = self.shared.view.borrow().clone();
         if self.until(wait, includes).await {
             return Ok(());
         }
@@ -225,7 +226,7 @@ impl NodeHandle {
                 .map(|wanted| Lacking {
                     wanted,
                     have: view.ancestry.covered_up_to(&view.vector, wanted.origin),
-                    obtainable: obtainable(&view, wanted),
+                    obtainable: obtainable(&asked, &view, wanted),
                 })
                 .collect(),
         })
@@ -290,9 +291,20 @@ fn holders(view: &View, own: NodeId, dot: Dot) -> BTreeSet<NodeId> {
     peers.chain(has(&view.vector).then_some(own)).collect()
 }
 
-fn obtainable(view: &View, dot: Dot) -> bool {
-    view.links.iter().any(|link| match &link.vector {
-        Some(vector) => link.away_since.is_some() || view.ancestry.covers(vector, dot),
+/// Whether some member may still supply the op. Only a peer that was heard since it was `asked` for can be
+/// known to lack it: what is known of it before may be older than the op. One that has an incarnation that
+/// this node lacks may have the op by implication.
+fn obtainable(asked: &View, view: &View, dot: Dot) -> bool {
+    asked.links.iter().zip(&view.links).any(|(before, link)| match &link.vector {
+        Some(vector) => {
+            let unheard = link.away_since.is_some() || link.heard == before.heard;
+            let mut lives = vector.entries_of(dot.origin.node);
+            unheard || lives.any(|last| !view.ancestry.covers(&view.vector, last)) || view.ancestry.covers(vector, dot)
+        }
         None => true,
     })
 }
+
+#[cfg(test)]
+#[path = "obtainable_tests.rs"]
+mod obtainable_tests;
