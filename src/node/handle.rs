@@ -14,8 +14,8 @@ use crate::storage::{BatchLimit, Snapshot, Storage, StorageError, StoredOp};
 
 /// What the owner's thread takes in.
 pub(super) enum Command {
-    Write(Write, Reply<Result<Written, WriteError>>),
-    Push(Push, Reply<Result<Answer, Rejection>>),
+    Write(Write, Waiting<Result<Written, WriteError>>),
+    Push(Push, Waiting<Result<Answer, Rejection>>),
     Answered {
         link: LinkId,
         carried: Vec<Dot>,
@@ -33,17 +33,18 @@ pub(super) enum Command {
     Stop,
 }
 
-/// Where the answer to a request goes. The request counts as waiting until it is answered, also when nobody
-/// waits for the answer any more.
-pub(super) struct Reply<T> {
-    sender: oneshot::Sender<T>,
-    _admitted: Admitted,
+/// A request that the owner has or will get, with its place among those admitted: it takes that place until
+/// it is answered, also when who asked has gone away, because it takes the memory until then.
+pub(super) struct Waiting<T> {
+    reply: oneshot::Sender<T>,
+    admitted: Admitted,
 }
 
-impl<T> Reply<T> {
-    pub(super) fn send(self, outcome: T) {
-        // A client that went away doesn't need the answer.
-        let _ = self.sender.send(outcome);
+impl<T> Waiting<T> {
+    pub(super) fn answer(self, outcome: T) {
+        drop(self.admitted);
+        // Who went away doesn't need the answer.
+        let _ = self.reply.send(outcome);
     }
 }
 
@@ -164,8 +165,12 @@ impl NodeHandle {
     /// Writes: returns once it is durable and visible on this node.
     pub async fn write(&self, write: Write) -> Result<Written, SetError> {
         let bytes = write.entries.iter().map(|(key, value)| size(key, value.as_ref())).sum();
-        let (reply, outcome) = self.admit(bytes)?;
-        self.shared.commands.send(Command::Write(write, reply)).map_err(|_| SetError::Stopping)?;
+        let admitted = self.shared.admission.clone().admit(bytes)?;
+        let (reply, outcome) = oneshot::channel();
+        self.shared
+            .commands
+            .send(Command::Write(write, Waiting { reply, admitted }))
+            .map_err(|_| SetError::Stopping)?;
         Ok(outcome.await.map_err(|_| SetError::Stopping)??)
     }
 
@@ -173,8 +178,9 @@ impl NodeHandle {
     pub async fn push(&self, push: Push) -> Result<Answer, PushError> {
         let entries = push.ops.iter().flat_map(|op| &op.entries);
         let bytes = entries.map(|entry| size(&entry.key, entry.value.as_ref())).sum();
-        let (reply, outcome) = self.admit(bytes)?;
-        self.shared.commands.send(Command::Push(push, reply)).map_err(|_| PushError::Stopping)?;
+        let admitted = self.shared.admission.clone().admit(bytes)?;
+        let (reply, outcome) = oneshot::channel();
+        self.shared.commands.send(Command::Push(push, Waiting { reply, admitted })).map_err(|_| PushError::Stopping)?;
         Ok(outcome.await.map_err(|_| PushError::Stopping)??)
     }
 
@@ -239,12 +245,6 @@ impl NodeHandle {
         holders(&self.shared.view.borrow(), own, dot)
     }
 
-    fn admit<T>(&self, bytes: usize) -> Result<(Reply<T>, oneshot::Receiver<T>), Overloaded> {
-        let admitted = Admission::admit(&self.shared.admission, bytes)?;
-        let (sender, outcome) = oneshot::channel();
-        Ok((Reply { sender, _admitted: admitted }, outcome))
-    }
-
     /// Waits for a condition on the view; says whether it came true in time.
     async fn until(&self, wait: Duration, condition: impl Fn(&View) -> bool) -> bool {
         let deadline = Instant::now() + wait;
@@ -259,11 +259,11 @@ impl Admission {
         Self { limit, requests: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
     }
 
-    fn admit(this: &Arc<Self>, bytes: usize) -> Result<Admitted, Overloaded> {
-        let requests = this.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let all_bytes = this.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let admitted = Admitted { admission: this.clone(), bytes };
-        let fits = requests <= this.limit.requests && all_bytes <= this.limit.bytes;
+    fn admit(self: Arc<Self>, bytes: usize) -> Result<Admitted, Overloaded> {
+        let requests = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let all_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let fits = requests <= self.limit.requests && all_bytes <= self.limit.bytes;
+        let admitted = Admitted { admission: self, bytes };
         if fits || requests == 1 { Ok(admitted) } else { Err(Overloaded { requests, bytes: all_bytes }) }
     }
 }

@@ -10,7 +10,7 @@ use std::{io, thread};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::handle::{Admission, AdmissionLimit, Command, Members, NodeHandle, Reply, Shared};
+use super::handle::{Admission, AdmissionLimit, Command, Members, NodeHandle, Shared, Waiting};
 use super::observer::Observer;
 use crate::causality::WallMs;
 use crate::replica::{
@@ -140,8 +140,8 @@ struct Owner {
     staged: Vec<Append>,
     committing: bool,
     next_request: u64,
-    writes: BTreeMap<RequestId, Reply<Result<Written, WriteError>>>,
-    pushes: BTreeMap<RequestId, Reply<Result<Answer, Rejection>>>,
+    writes: BTreeMap<RequestId, Waiting<Result<Written, WriteError>>>,
+    pushes: BTreeMap<RequestId, Waiting<Result<Answer, Rejection>>>,
     orders: Vec<mpsc::Sender<Send>>,
     view: watch::Sender<Arc<View>>,
 }
@@ -175,14 +175,14 @@ impl Owner {
 
     fn take(&mut self, command: Command) {
         match command {
-            Command::Write(write, reply) => {
+            Command::Write(write, waiting) => {
                 let request = self.name_request();
-                self.writes.insert(request, reply);
+                self.writes.insert(request, waiting);
                 self.feed(Input::Write { request, write });
             }
-            Command::Push(push, reply) => {
+            Command::Push(push, waiting) => {
                 let request = self.name_request();
-                self.pushes.insert(request, reply);
+                self.pushes.insert(request, waiting);
                 self.feed(Input::Push { request, push });
             }
             Command::Answered { link, carried, answer } => self.feed(Input::Answered { link, carried, answer }),
@@ -229,13 +229,13 @@ impl Owner {
         match effect {
             Effect::Append(append) => self.staged.push(append),
             Effect::Written { request, outcome } => {
-                if let Some(reply) = self.writes.remove(&request) {
-                    reply.send(outcome);
+                if let Some(waiting) = self.writes.remove(&request) {
+                    waiting.answer(outcome);
                 }
             }
             Effect::Pushed { request, outcome } => {
-                if let Some(reply) = self.pushes.remove(&request) {
-                    reply.send(outcome);
+                if let Some(waiting) = self.pushes.remove(&request) {
+                    waiting.answer(outcome);
                 }
             }
             Effect::Send(send) => {

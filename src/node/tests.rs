@@ -156,6 +156,23 @@ async fn past_its_limit_a_node_refuses_at_once_and_recovers() {
 }
 
 #[tokio::test]
+async fn writes_whose_clients_went_away_count_until_the_disk_has_them() {
+    let storage = Arc::new(Gated::default());
+    let running = start_on(storage.clone(), AdmissionLimit { requests: 2, bytes: 1 << 20 });
+    let handle = running.handle.clone();
+    let held = storage.gate.lock().await;
+    for _ in 0..2 {
+        let gone = tokio::time::timeout(Duration::from_millis(1), handle.write(write("k", "v"))).await;
+        assert!(gone.is_err());
+    }
+    assert!(matches!(handle.write(write("k", "v")).await, Err(SetError::Overloaded(_))));
+    drop(held);
+    wait_until(|| handle.status().waiting_requests == 0).await;
+    handle.write(write("k", "v")).await.unwrap();
+    tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stop_finishes_what_was_taken_in() {
     let storage = Arc::new(Gated::default());
     let running = start_on(storage.clone(), ROOMY);
