@@ -49,7 +49,7 @@ fn id_and_peers_are_all_it_takes() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
     assert_eq!(config.peer_listen, PeerListen::WithClients);
     assert_eq!(config.data_dir, PathBuf::from("causeway-data/0"));
-    assert_eq!((config.log.as_str(), config.log_format), ("info", LogFormat::Json));
+    assert_eq!(config.log_format, LogFormat::Json);
     let limits =
         Limits { key_bytes: 1 << 10, value_bytes: 1 << 20, request_bytes: 8 << 20, entries: 10_000, siblings: 64 };
     assert_eq!(config.limits, limits);
@@ -238,4 +238,16 @@ fn a_health_check_needs_only_the_address() {
     assert_eq!(listen(&[]).unwrap().to_string(), "127.0.0.1:8000");
     assert_eq!(listen(&[("CAUSEWAY_LISTEN", "0.0.0.0:80")]).unwrap().to_string(), "0.0.0.0:80");
     assert!(listen(&[("CAUSEWAY_LISTEN", "somewhere")]).is_err());
+}
+
+/// The document lists just the settings there are, with their defaults and what they mean.
+#[test]
+fn the_document_says_what_the_code_does() {
+    let document = include_str!("../../docs/configuration.md");
+    let listed = document.lines().filter(|line| line.starts_with("| `CAUSEWAY_"));
+    let rows = SETTINGS.iter().map(|setting| {
+        let default = setting.default.map_or(String::new(), |default| format!("`{default}`"));
+        format!("| `{}` | {default} | {} |", setting.variable(), setting.about)
+    });
+    assert_eq!(listed.collect::<Vec<_>>(), rows.collect::<Vec<_>>());
 }

@@ -1,10 +1,13 @@
 //! Nodes as processes: how they start, stop and crash.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -155,6 +158,32 @@ async fn the_health_check_says_whether_the_node_is_ready() {
     assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
     let _node = Launch::by_arguments(directory.path(), 0, port, &[port]).start_ready().await;
     assert_eq!(check().0, Some(0));
+}
+
+/// Peers are served on a port of their own, by a name of one of this machine's addresses.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_for_peers_is_closed_to_clients() {
+    let directory = TempDir::new().unwrap();
+    let [client0, client1, peer0, peer1] = free_ports();
+    let peers = [(0, peer0), (1, peer1)];
+    let launch = |id: u32, port: u16, peer_port: u16| {
+        let own = directory.path().join(id.to_string());
+        Launch::by_environment(&own, id, port, &peers).with("CAUSEWAY_PEER_LISTEN", &format!("localhost:{peer_port}"))
+    };
+    let node0 = launch(0, client0, peer0).start_ready().await;
+    let node1 = launch(1, client1, peer1).start_ready().await;
+    node0.api.set("key", "value").await;
+    node1.api.until_reads("key", "value").await;
+
+    const PUSH: &str = "/replication/v1/push";
+    assert_eq!(send(node0.api.request(Method::POST, PUSH)).await.unwrap().status, 404, "there are no peers here");
+    assert_eq!(Api::new(peer0).get("/read?key=key").await.status, 404, "there are no clients here");
+    // `localhost` is 127.0.0.1: who comes in elsewhere is not even listened to.
+    let mut elsewhere = TcpStream::connect(("127.0.0.2", peer0)).unwrap();
+    let mut heard = Vec::new();
+    let _ = elsewhere.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    let _ = elsewhere.read_to_end(&mut heard);
+    assert_eq!(heard, b"");
 }
 
 #[tokio::test(flavor = "multi_thread")]
