@@ -10,3 +10,4 @@ pub mod node;
 pub mod peers;
 pub mod replica;
 pub mod storage;
+pub mod telemetry;

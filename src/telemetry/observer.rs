@@ -1,0 +1,111 @@
+//! What the node and its senders call: returns at once.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use super::recent::{Recent, SampledOp};
+use super::spans::name;
+use super::worker::{Event, Tried};
+use crate::causality::NodeId;
+use crate::node::{NodeHandle, Observer, Try};
+use crate::replica::{LinkId, OpRange, PeerChange, Visible};
+
+/// The way to the thread that makes spans.
+pub(super) struct Feed {
+    pub(super) recent: Arc<Mutex<Recent>>,
+    pub(super) events: SyncSender<Event>,
+    /// Events that did not fit.
+    pub(super) lost: Arc<AtomicU64>,
+}
+
+impl Feed {
+    fn send(&self, event: Event) {
+        if self.events.try_send(event).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Logs, and feeds the thread that makes spans if there is one.
+pub(super) struct Watcher {
+    spans: Option<Feed>,
+    /// The last failure of each link: the reason when it is said to be away.
+    failures: Mutex<BTreeMap<LinkId, Failure>>,
+}
+
+struct Failure {
+    address: String,
+    error_type: &'static str,
+    message: String,
+}
+
+impl Watcher {
+    pub(super) fn new(spans: Option<Feed>) -> Self {
+        Self { spans, failures: Mutex::default() }
+    }
+
+    pub(super) fn attach(&self, handle: NodeHandle) {
+        if let Some(feed) = &self.spans {
+            feed.send(Event::Attach(handle));
+        }
+    }
+
+    fn note_failure(&self, attempt: &Try<'_>) {
+        let Some((error_type, message)) = &attempt.error else { return };
+        tracing::debug!(address = attempt.address, error.type = error_type, error = message, "a try to reach a peer failed");
+        let failure = Failure { address: attempt.address.to_owned(), error_type, message: message.clone() };
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt.link, failure);
+    }
+}
+
+impl Observer for Watcher {
+    fn visible(&self, visible: &Visible) {
+        let Some(feed) = &self.spans else { return };
+        match (visible.from, SampledOp::of(&visible.op)) {
+            (None, _) => feed.recent.lock().unwrap_or_else(PoisonError::into_inner).note(&visible.op),
+            (Some(from), Some(op)) => {
+                feed.send(Event::Applied { op, from, received: visible.received, at: SystemTime::now() });
+            }
+            (Some(_), None) => {}
+        }
+    }
+
+    fn acknowledged(&self, peer: NodeId, ops: &[OpRange]) {
+        let Some(feed) = &self.spans else { return };
+        feed.send(Event::Acknowledged { peer, ops: ops.to_vec(), at: SystemTime::now() });
+    }
+
+    fn peer(&self, link: LinkId, node: Option<NodeId>, change: PeerChange) {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let failure = failures.get(&link);
+        let address = failure.map_or("", |failure| &failure.address);
+        let peer = node.map_or_else(|| address.to_owned(), name);
+        match change {
+            PeerChange::Away => {
+                let (error_type, error) =
+                    failure.map_or(("", ""), |failure| (failure.error_type, failure.message.as_str()));
+                tracing::warn!(peer, address, error.type = error_type, error, "peer {peer} is away");
+            }
+            PeerChange::Back { away_ms, lacks } => {
+                let seconds = away_ms as f64 / 1e3;
+                tracing::info!(
+                    peer,
+                    address,
+                    away_ms,
+                    lacks,
+                    "peer {peer} is back after {seconds:.1} s, lacks {lacks} ops"
+                );
+            }
+        }
+    }
+
+    fn tried(&self, attempt: &Try<'_>) {
+        self.note_failure(attempt);
+        if let Some(feed) = &self.spans {
+            feed.send(Event::Tried(Box::new(Tried::of(attempt))));
+        }
+    }
+}
