@@ -162,6 +162,8 @@ impl Owner {
             for command in commands.collect::<Vec<_>>() {
                 match command {
                     Command::Stop => stopping = true,
+                    // The end would never come under load. Who asked is told that the node is stopping.
+                    Command::Write(..) | Command::Push(..) if stopping => {}
                     other => self.take(other),
                 }
             }

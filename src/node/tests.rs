@@ -189,3 +189,20 @@ async fn a_stop_finishes_what_was_taken_in() {
     stopping.await.unwrap();
     assert!(matches!(handle.write(write("k", "v")).await, Err(SetError::Stopping)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_stops_while_clients_go_on_writing() {
+    let running = start_on(Arc::default(), ROOMY);
+    let clients: Vec<_> = (0..50)
+        .map(|_| {
+            let handle = running.handle.clone();
+            tokio::spawn(async move { while handle.write(write("k", "v")).await.is_ok() {} })
+        })
+        .collect();
+    wait_until(|| running.handle.status().view.vector.len() == 1).await;
+    let stopping = tokio::task::spawn_blocking(|| running.stop());
+    tokio::time::timeout(Duration::from_secs(10), stopping).await.expect("it ends though clients go on").unwrap();
+    for client in clients {
+        client.await.unwrap();
+    }
+}
