@@ -16,9 +16,9 @@ const STORE: &str = "store";
 /// A store on its way to being one.
 const UNFINISHED_STORE: &str = "store.new";
 
-/// What has to be replayed at an opening, at most: the least that the engine allows besides the journal in
-/// use (64 MiB), twice.
-const MAX_JOURNAL_BYTES: u64 = 128 << 20;
+/// Journals that wait for their ops to be in tables. Opening replays them and the one in use (about 64 MiB),
+/// so this is the least that the engine allows.
+const MAX_JOURNAL_BYTES: u64 = 64 << 20;
 
 /// Write buffers of the keyspaces with small records.
 const SMALL_WRITE_BUFFER_BYTES: u64 = 4 << 20;
