@@ -9,14 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causeway::cli::{self, Command};
-use causeway::config::{self, Arguments, Config, Input, PeerListen, SETTINGS};
+use causeway::config::{self, Arguments, Config, Input, LogFormat, PeerListen, Problem, Problems, SETTINGS};
 use causeway::http::{self, HttpOptions};
 use causeway::listen::{self, ListenOptions, OnlyLocal, Stopped};
-use causeway::node::{self, AdmissionLimit, NoObserver, NodeOptions, Observer, Running};
+use causeway::node::{self, AdmissionLimit, NodeOptions, Observer, Running};
 use causeway::peers::{self, SenderOptions};
 use causeway::replica::{ReplicaOptions, Seed};
 use causeway::storage::{EngineOptions, FjallStorage, Identity, OpenError};
+use causeway::telemetry::{self, Telemetry, TelemetryError, TraceOptions};
 use futures_util::future::join_all;
+use opentelemetry_sdk::trace::SdkTracer;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -25,9 +27,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-/// How the five seconds of a stop are spent: on requests under way, on the last commit.
+/// How the five seconds of a stop are spent: on requests under way, on the last commit, on the last spans.
 const REQUESTS_GRACE: Duration = Duration::from_secs(3);
 const NODE_GRACE: Duration = Duration::from_secs(1);
+const SPANS_GRACE: Duration = Duration::from_millis(750);
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,8 @@ enum StartError {
     System { what: &'static str, source: io::Error },
     #[error("no random bits: {0}")]
     Random(#[from] getrandom::Error),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
 }
 
 fn system(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
@@ -55,8 +60,8 @@ fn main() -> ExitCode {
     };
     match line.command {
         Some(Command::Healthcheck) => healthcheck(&input),
-        None => match config::load(&input) {
-            Ok(config) => run(config),
+        None => match settings(&input) {
+            Ok((config, traces)) => run(config, traces),
             Err(problems) => {
                 eprintln!("causeway: {problems}");
                 ExitCode::from(2)
@@ -79,11 +84,41 @@ fn healthcheck(input: &Input) -> ExitCode {
     }
 }
 
-fn run(config: Config) -> ExitCode {
-    tracing_subscriber::fmt().init();
+/// All settings, or all that is wrong with any of them.
+fn settings(input: &Input) -> Result<(Config, Option<TraceOptions>), Problems> {
+    let read = |name: &str| {
+        let (_, value) = input.environment.iter().find(|(variable, _)| variable == name)?;
+        value.to_str().map(str::to_owned)
+    };
+    let traces = TraceOptions::from_environment(read).map_err(|variables| {
+        let problems = variables.into_iter().map(|variable| Problem::Invalid {
+            name: variable.name.to_owned(),
+            value: variable.value,
+            expected: variable.expected,
+        });
+        Problems(problems.collect())
+    });
+    match (config::load(input), traces) {
+        (Ok(config), Ok(traces)) => Ok((config, traces)),
+        (config, traces) => {
+            let problems = config.err().into_iter().chain(traces.err()).flat_map(|problems| problems.0);
+            Err(Problems(problems.collect()))
+        }
+    }
+}
+
+fn run(config: Config, traces: Option<TraceOptions>) -> ExitCode {
+    let format = match config.log_format {
+        LogFormat::Pretty => telemetry::LogFormat::Pretty,
+        LogFormat::Json => telemetry::LogFormat::Json,
+    };
+    if let Err(error) = telemetry::init_logs(&config.log, format) {
+        eprintln!("causeway: {error}");
+        return ExitCode::FAILURE;
+    }
     config.warnings.iter().for_each(|warning| warn!("{warning}"));
     let outcome = Runtime::new().map_err(system("can't start the runtime")).and_then(|runtime| {
-        let outcome = runtime.block_on(start_and_stop(Arc::new(config)));
+        let outcome = runtime.block_on(start_and_stop(Arc::new(config), traces));
         // What still runs is of no use to anybody, and must not hold up the end.
         runtime.shutdown_background();
         outcome
@@ -99,9 +134,10 @@ fn run(config: Config) -> ExitCode {
 }
 
 /// Runs a node until it is told to stop; says whether everything under way was finished.
-async fn start_and_stop(config: Arc<Config>) -> Result<bool, StartError> {
+async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Result<bool, StartError> {
     let mut signals = Signals::new().map_err(system("can't wait for signals"))?;
-    let observer: Arc<dyn Observer> = Arc::new(NoObserver);
+    let telemetry = Telemetry::start(config.node, traces)?;
+    let observer = telemetry.observer();
     info!(data_dir = %config.data_dir.display(), "opening the data");
     let opening = {
         let (config, observer) = (config.clone(), observer.clone());
@@ -115,13 +151,14 @@ async fn start_and_stop(config: Arc<Config>) -> Result<bool, StartError> {
             return Ok(true);
         }
     };
+    telemetry.attach(running.handle.clone());
     let listeners = bind(&config).await?;
     let urls = config.peers.iter().map(|peer| peer.url.clone()).collect();
     let orders = std::mem::take(&mut running.orders);
     // They end with the node; dropped with this function, whatever is left of them.
     let _senders = peers::spawn(urls, orders, running.handle.clone(), observer, SenderOptions::default());
     let (stop, _) = watch::channel(false);
-    let servers = serve(&config, &running, listeners, &stop);
+    let servers = serve(&config, &running, telemetry.tracer(), listeners, &stop);
     banner(&config);
     let name = tokio::select! {
         name = signals.next() => name,
@@ -132,7 +169,7 @@ async fn start_and_stop(config: Arc<Config>) -> Result<bool, StartError> {
     };
     info!("{name}: stopping; a second signal ends this process at once");
     tokio::select! {
-        finished = finish(running, servers, stop) => Ok(finished),
+        finished = finish(running, servers, stop, telemetry) => Ok(finished),
         name = signals.next() => {
             warn!("{name}: ended before everything under way was finished");
             Ok(false)
@@ -190,8 +227,14 @@ async fn bind_to(address: SocketAddr) -> Result<TcpListener, StartError> {
 
 type Server = JoinHandle<Stopped>;
 
-fn serve(config: &Config, running: &Running, listeners: Listeners, stop: &watch::Sender<bool>) -> Vec<Server> {
-    let clients = http::app(running.handle.clone(), http_options(config));
+fn serve(
+    config: &Config,
+    running: &Running,
+    tracer: Option<SdkTracer>,
+    listeners: Listeners,
+    stop: &watch::Sender<bool>,
+) -> Vec<Server> {
+    let clients = http::app(running.handle.clone(), HttpOptions { tracer, ..http_options(config) });
     let peers = peers::router(running.handle.clone());
     let listen = |listener, router, only_local| {
         let options = ListenOptions { stop_grace: REQUESTS_GRACE, only_local, ..ListenOptions::default() };
@@ -236,9 +279,9 @@ fn banner(config: &Config) {
     );
 }
 
-/// Stops in order: no more requests, those under way, the node with its last commit. Says whether all of it
-/// was finished in time.
-async fn finish(running: Running, servers: Vec<Server>, stop: watch::Sender<bool>) -> bool {
+/// Stops in order: no more requests, those under way, the node with its last commit, the last spans. Says
+/// whether all of it but the spans was finished in time: a collector that is away is no failure of the node.
+async fn finish(running: Running, servers: Vec<Server>, stop: watch::Sender<bool>, telemetry: Telemetry) -> bool {
     stop.send_replace(true);
     let stopped = join_all(servers).await;
     let cut: usize = stopped.iter().map(|stopped| stopped.as_ref().map_or(1, |stopped| stopped.cut)).sum();
@@ -249,6 +292,9 @@ async fn finish(running: Running, servers: Vec<Server>, stop: watch::Sender<bool
     let node_stopped = matches!(node, Ok(Ok(())));
     if !node_stopped {
         warn!("the last commit was not finished within {NODE_GRACE:?}; what was acknowledged is on disk");
+    }
+    if !telemetry.shutdown(SPANS_GRACE).await {
+        warn!("the last spans were not exported within {SPANS_GRACE:?}");
     }
     info!("stopped");
     cut == 0 && node_stopped

@@ -1,7 +1,7 @@
 //! Nodes as processes: how they start, stop and crash.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,7 +105,7 @@ async fn a_directory_of_another_node_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_is_taken_is_named() {
     let directory = TempDir::new().unwrap();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let mut node = Launch::by_arguments(directory.path(), 0, port, &[port]).start();
     let (status, _) = node.ended().await;
@@ -120,11 +120,17 @@ fn run(command: &mut Command) -> (Option<i32>, String) {
 
 #[test]
 fn all_problems_of_a_configuration_are_listed_at_once() {
-    let variables = [("CAUSEWAY_NODE_ID", "seven"), ("CAUSEWAY_LISTEN", "here"), ("CAUSEWAY_CLUSTR", "x")];
+    let variables = [
+        ("CAUSEWAY_NODE_ID", "seven"),
+        ("CAUSEWAY_LISTEN", "here"),
+        ("CAUSEWAY_CLUSTR", "x"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "there"),
+    ];
     let (code, text) = run(causeway().envs(variables));
     assert_eq!(code, Some(2));
     for part in [
-        "4 problems in the configuration",
+        "5 problems in the configuration",
+        "OTEL_EXPORTER_OTLP_ENDPOINT is 'there': expected http://HOST:PORT",
         "CAUSEWAY_CLUSTR is not a setting; did you mean CAUSEWAY_CLUSTER?",
         "CAUSEWAY_NODE_ID is 'seven': expected a whole number",
         "CAUSEWAY_LISTEN is 'here': expected an IP address and a port",
@@ -190,7 +196,11 @@ async fn the_way_for_peers_is_closed_to_clients() {
 async fn a_stop_lets_requests_finish() {
     let directory = TempDir::new().unwrap();
     let ports = free_ports::<2>();
-    let launch = Launch::by_arguments(directory.path(), 0, ports[0], &ports);
+    // A collector that never answers must not hold up the end.
+    let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+    let collector_url = format!("http://{}", collector.local_addr().unwrap());
+    let launch =
+        Launch::by_arguments(directory.path(), 0, ports[0], &ports).with("OTEL_EXPORTER_OTLP_ENDPOINT", &collector_url);
     let node = launch.start_ready().await;
     // Waits for a peer that isn't there, with the write on disk already.
     let slow = node.api.patch("?acks=all", &json!({ "slow": "value" })).header("prefer", "wait=2");
