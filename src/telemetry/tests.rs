@@ -43,8 +43,7 @@ impl SpanExporter for Collector {
 
 impl Collector {
     fn named(&self, name: &str) -> Vec<SpanData> {
-        let named = self.0.spans.lock().unwrap().iter().filter(|span| span.name == name).cloned().collect::<Vec<_>>();
-        named
+        self.0.spans.lock().unwrap().iter().filter(|span| span.name == name).cloned().collect()
     }
 
     fn one(&self, name: &str) -> SpanData {

@@ -1,0 +1,179 @@
+//! One trace a write, across nodes, cuts and restarts, as a collector sees it.
+
+use std::time::{Duration, Instant};
+
+use super::node::{Node, Plan, until_equal};
+use crate::otlp::{Collector, Span};
+use crate::support::PATIENCE;
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+/// All that a write's trace must have once every node has it.
+const WHOLE: [(&str, &str); 5] = [
+    ("node0", "PATCH /set"),
+    ("node0", "replicate node1"),
+    ("node0", "replicate node2"),
+    ("node1", "apply"),
+    ("node2", "apply"),
+];
+
+async fn plan(collector: &Collector) -> Plan {
+    let mut plan = Plan::of(3, true).await;
+    for setup in &mut plan.setups {
+        setup.collector = Some(collector.endpoint());
+        // Silence is noticed sooner, so that there are tries to see.
+        setup.senders.progress_timeout = Duration::from_millis(500);
+    }
+    plan
+}
+
+fn one<'a>(trace: &'a [Span], service: &str, name: &str) -> &'a Span {
+    let found: Vec<&Span> = trace.iter().filter(|span| span.service == service && span.name == name).collect();
+    assert_eq!(found.len(), 1, "{service} {name} in {trace:#?}");
+    found[0]
+}
+
+/// Checks what holds for every whole trace.
+fn check_whole(trace: &[Span]) {
+    let write = one(trace, "node0", "PATCH /set");
+    let dot = &write.attributes["causeway.dot"];
+    for (service, name) in &WHOLE[1..] {
+        let span = one(trace, service, name);
+        assert_eq!(span.parent_id, write.span_id, "{name} on {service} hangs below the write");
+        assert_eq!(&span.attributes["causeway.dot"], dot);
+    }
+}
+
+/// The tries that a `replicate` span names.
+fn tries(span: &Span) -> Vec<&str> {
+    let failed = span.events.iter().filter(|event| event.name == "try failed");
+    failed.map(|event| &*event.attributes["error.type"]).collect()
+}
+
+async fn stop(nodes: Vec<Node>) {
+    for node in nodes {
+        assert!(node.stop().await, "all spans were exported");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_during_a_cut_is_one_trace() {
+    let collector = Collector::bind("127.0.0.1:0").await;
+    let plan = plan(&collector).await;
+    let nodes = plan.start().await;
+    nodes[1].api.set("first", "1").await;
+    until_equal(&nodes, 1).await;
+    plan.cut_off(0);
+    nodes[0].until_away(0).await;
+    nodes[0].until_away(1).await;
+    let cut = Instant::now();
+    nodes[0].set_traced("key", "value", TRACE).await;
+    let failed = nodes[0].tries.failed().len();
+    while nodes[0].tries.failed().len() < failed + 4 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let lasted = cut.elapsed();
+    plan.heal();
+    let trace = collector.until_trace_has(PATIENCE, TRACE, &WHOLE).await;
+
+    check_whole(&trace);
+    assert_eq!(one(&trace, "node0", "PATCH /set").parent_id, "00000000000000c1");
+    for peer in ["replicate node1", "replicate node2"] {
+        let span = one(&trace, "node0", peer);
+        assert!(span.duration() + Duration::from_millis(10) >= lasted, "{peer} covers the cut");
+        assert!(!tries(span).is_empty(), "{peer} names the tries that failed: {span:#?}");
+        assert!(span.events.iter().all(|event| (span.start..=span.end).contains(&event.at)));
+    }
+    for push in trace.iter().filter(|span| span.name.starts_with("push") && span.is_error) {
+        assert!(!push.attributes["error.type"].is_empty());
+    }
+    stop(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_links_to_all_the_writes_that_it_carries() {
+    const OTHER: &str = "1af7651916cd43dd8448eb211c80319c";
+    let collector = Collector::bind("127.0.0.1:0").await;
+    let plan = plan(&collector).await;
+    let nodes = plan.start().await;
+    until_equal(&nodes, 0).await;
+    plan.cut_off(0);
+    nodes[0].until_away(0).await;
+    nodes[0].set_traced("key", "value", TRACE).await;
+    nodes[0].set_traced("other", "value", OTHER).await;
+    plan.heal();
+    until_equal(&nodes, 2).await;
+    stop(nodes).await;
+    let write = one(&collector.trace(OTHER), "node0", "PATCH /set").span_id.clone();
+    let pushes = collector.trace(TRACE).into_iter().filter(|span| span.name == "push node1" && !span.is_error);
+    let links: Vec<_> = pushes.flat_map(|push| push.links).collect();
+    assert_eq!(links, [(OTHER.to_owned(), write)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_the_writing_node_does_not_end_the_trace() {
+    let collector = Collector::bind("127.0.0.1:0").await;
+    let plan = plan(&collector).await;
+    let mut nodes = plan.start().await;
+    until_equal(&nodes, 0).await;
+    plan.cut_off(0);
+    let written = nodes[0].set_traced("key", "value", TRACE).await;
+    assert!(nodes.remove(0).stop().await);
+    nodes.insert(0, plan.start_one(0).await);
+    nodes[0].until_away(0).await;
+    nodes[0].until_away(1).await;
+    plan.heal();
+    let trace = collector.until_trace_has(PATIENCE, TRACE, &WHOLE).await;
+    check_whole(&trace);
+    assert_eq!(one(&trace, "node0", "PATCH /set").attributes["causeway.dot"], written.json()["dot"].as_str().unwrap());
+    for peer in ["replicate node1", "replicate node2"] {
+        assert!(!tries(one(&trace, "node0", peer)).is_empty(), "those since the restart");
+    }
+    stop(nodes).await;
+}
+
+/// node0 and node2 can't reach each other; node1 passes it on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_op_that_came_through_a_third_node_stays_in_its_trace() {
+    let collector = Collector::bind("127.0.0.1:0").await;
+    let plan = plan(&collector).await;
+    let nodes = plan.start().await;
+    nodes[1].api.set("first", "1").await;
+    until_equal(&nodes, 1).await;
+    plan.way(0, 2).cut();
+    plan.way(2, 0).cut();
+    nodes[0].set_traced("key", "value", TRACE).await;
+    let there = [("node0", "replicate node1"), ("node1", "apply"), ("node2", "apply")];
+    let trace = collector.until_trace_has(PATIENCE, TRACE, &there).await;
+    assert_eq!(one(&trace, "node2", "apply").attributes["causeway.from"], "1");
+    plan.heal();
+    check_whole(&collector.until_trace_has(PATIENCE, TRACE, &WHOLE).await);
+    stop(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_client_does_not_record_has_no_spans() {
+    let collector = Collector::bind("127.0.0.1:0").await;
+    let plan = plan(&collector).await;
+    let nodes = plan.start().await;
+    let parent = format!("00-{TRACE}-00000000000000c1-00");
+    let request = nodes[0].api.patch("", &serde_json::json!({"key": "value"})).header("traceparent", parent);
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    until_equal(&nodes, 1).await;
+    stop(nodes).await;
+    assert!(collector.named("PATCH /set").is_empty() && collector.named("apply").is_empty());
+    assert!(collector.trace(TRACE).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_collector_a_node_works_and_ends() {
+    let collector = Collector::bind("127.0.0.1:0").await;
+    let plan = plan(&collector).await;
+    drop(collector);
+    let nodes = plan.start().await;
+    nodes[0].set_traced("key", "value", TRACE).await;
+    until_equal(&nodes, 1).await;
+    for node in nodes {
+        assert!(!node.stop_within(Duration::from_millis(200)).await, "says that spans are lost");
+    }
+}
