@@ -1,1 +1,143 @@
+//! One transport against ends that misbehave.
 
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+
+use super::failure::Failure;
+use super::resolver::SystemResolver;
+use super::transport::Transport;
+use super::*;
+use crate::causality::{NodeId, VersionVector};
+use crate::format::message;
+use crate::replica::{Answer, Rejection, Statement};
+
+const PROGRESS_TIMEOUT: Duration = Duration::from_millis(400);
+
+fn transport(url: &str) -> Transport {
+    let options = SenderOptions { progress_timeout: PROGRESS_TIMEOUT, ..SenderOptions::default() };
+    Transport::new(url, &options, SystemResolver::new())
+}
+
+fn an_answer() -> Answer {
+    let receiver = Statement { node: NodeId(1), boot: 1, number: 1, vector: VersionVector::new() };
+    Answer { receiver, implied: Vec::new(), missing: Vec::new(), redundant: 0 }
+}
+
+/// An answer as it goes over the wire.
+fn response(status: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+fn good() -> Vec<u8> {
+    response("200 OK", message::CONTENT_TYPE, &message::encode_answer(&an_answer()))
+}
+
+/// A peer that answers each connection with the next of these bytes, and closes it after the last.
+async fn peer(answers: Vec<Vec<u8>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        for answer in answers {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let read = connection.read(&mut request).await.unwrap();
+            assert!(request[..read].starts_with(b"POST /replication/v1/push HTTP/1.1\r\n"));
+            connection.write_all(&answer).await.unwrap();
+        }
+    });
+    url
+}
+
+async fn fails(url: &str) -> Failure {
+    transport(url).push(b"push".to_vec()).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn an_answer_comes_back() {
+    let url = peer(vec![good()]).await;
+    assert_eq!(transport(&url).push(b"push".to_vec()).await.unwrap(), an_answer());
+}
+
+#[tokio::test]
+async fn every_failure_has_its_word() {
+    let rejection = Rejection::Misdirected { actual: NodeId(2) };
+    let rejected = response("421 Misdirected Request", message::CONTENT_TYPE, &message::encode_rejection(&rejection));
+    let busy = response("503 Service Unavailable", "application/problem+json", b"{}");
+    let elsewhere = response("302 Found", "text/html", b"");
+    let cut_short = good()[..good().len() - 3].to_vec();
+    let no_answer = response("200 OK", message::CONTENT_TYPE, b"no answer");
+    let page = response("200 OK", "text/html", b"<p>a page</p>");
+    let endless = response("200 OK", message::CONTENT_TYPE, &vec![0; 2 << 20]);
+    let cases = [
+        ("misdirected", rejected),
+        ("unavailable", busy),
+        ("unexpected-answer", elsewhere),
+        ("unexpected-answer", no_answer),
+        ("unexpected-answer", page),
+        ("unexpected-answer", endless),
+        ("connection-lost", cut_short),
+        ("connection-lost", Vec::new()),
+        ("connection-lost", b"not HTTP at all\r\n\r\n".to_vec()),
+    ];
+    for (error_type, answer) in cases {
+        let shown = String::from_utf8_lossy(&answer[..answer.len().min(60)]).into_owned();
+        let failure = fails(&peer(vec![answer]).await).await;
+        assert_eq!(failure.error_type(), error_type, "{shown:?}: {failure}");
+    }
+    let refused = fails("http://127.0.0.1:1").await;
+    assert_eq!(refused.error_type(), "connect", "{refused}");
+    // Where no name server answers, the look-up takes as long as a connection may.
+    let unknown = fails("http://no-such-node.invalid:7000").await;
+    assert!(["lookup", "connect-timeout"].contains(&unknown.error_type()), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_rejection_is_passed_on() {
+    let expected = Rejection::WrongCluster { actual: "other".into() };
+    let answer = response("403 Forbidden", message::CONTENT_TYPE, &message::encode_rejection(&expected));
+    assert_eq!(fails(&peer(vec![answer]).await).await.rejection(), Some(expected));
+}
+
+#[tokio::test]
+async fn a_peer_that_falls_silent_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let failure = fails(&format!("http://{}", listener.local_addr().unwrap())).await;
+    assert!(matches!(failure, Failure::Stalled(PROGRESS_TIMEOUT)), "{failure}");
+}
+
+#[tokio::test]
+async fn after_a_failure_the_next_push_has_a_connection_of_its_own() {
+    let url = peer(vec![b"garbage\r\n\r\n".to_vec(), good()]).await;
+    let mut transport = transport(&url);
+    transport.push(b"push".to_vec()).await.unwrap_err();
+    transport.push(b"push".to_vec()).await.unwrap();
+}
+
+/// Takes a request little by little, for much longer than a push may go on without progress.
+async fn take_slowly(mut connection: TcpStream, bytes: usize) {
+    let mut left = bytes;
+    let mut piece = vec![0; bytes / 16];
+    while left > 0 {
+        let read = connection.read(&mut piece).await.unwrap();
+        left = left.saturating_sub(read);
+        sleep(PROGRESS_TIMEOUT / 8).await;
+    }
+    connection.write_all(&good()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_peer_is_not_given_up_while_it_takes_more() {
+    // More than all buffers on the way hold.
+    const BYTES: usize = 64 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { take_slowly(listener.accept().await.unwrap().0, BYTES).await });
+    assert_eq!(transport(&url).push(vec![7; BYTES]).await.unwrap(), an_answer());
+}
