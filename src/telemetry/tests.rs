@@ -17,7 +17,7 @@ use crate::node::{AdmissionLimit, NoObserver, NodeOptions, Try};
 use crate::replica::*;
 use crate::storage::MemoryStorage;
 
-/// A collector in memory; held up while `gate` is closed.
+/// A collector in memory; held up while it is closed.
 #[derive(Clone, Debug, Default)]
 struct Collector(Arc<Shared>);
 
@@ -26,6 +26,8 @@ struct Shared {
     spans: Mutex<Vec<SpanData>>,
     closed: Mutex<bool>,
     opened: Condvar,
+    /// How long an export takes.
+    pause: Duration,
 }
 
 impl SpanExporter for Collector {
@@ -36,6 +38,7 @@ impl SpanExporter for Collector {
         if waited.timed_out() {
             return Err(OTelSdkError::Timeout(patience));
         }
+        std::thread::sleep(self.0.pause);
         self.0.spans.lock().unwrap().extend(batch);
         Ok(())
     }
@@ -261,7 +264,7 @@ async fn flapping_stays_below_the_stated_number_of_spans() {
 
 #[tokio::test]
 async fn a_burst_larger_than_the_queue_gets_through_whole() {
-    let collector = Collector::default();
+    let collector = Collector(Arc::new(Shared { pause: Duration::from_millis(10), ..Shared::default() }));
     let telemetry = start(&collector);
     let observer = telemetry.observer();
     (1..=10_000).for_each(|counter| observer.visible(&visible(counter, 1_000, 1, None)));
