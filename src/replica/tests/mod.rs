@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod faults;
+mod mesh;
 mod random;
 mod script;
 mod world;

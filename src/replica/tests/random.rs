@@ -159,7 +159,7 @@ fn duplicate(world: &mut World, pick: usize) {
 }
 
 /// For each key the values that must be left: all that were written, less what any op replaces.
-fn expected(world: &World) -> BTreeMap<String, BTreeSet<Dot>> {
+pub(super) fn expected(world: &World) -> BTreeMap<String, BTreeSet<Dot>> {
     let mut written: BTreeMap<String, BTreeSet<Dot>> = BTreeMap::new();
     let ops: Vec<_> = world.nodes[0].log.values().collect();
     for op in &ops {
@@ -176,7 +176,7 @@ fn expected(world: &World) -> BTreeMap<String, BTreeSet<Dot>> {
     written
 }
 
-fn held(world: &World, node: usize) -> BTreeMap<String, BTreeSet<Dot>> {
+pub(super) fn held(world: &World, node: usize) -> BTreeMap<String, BTreeSet<Dot>> {
     let keys = world.nodes[node].keys.iter();
     keys.map(|(key, siblings)| (key.to_string(), siblings.iter().map(|sibling| sibling.dot).collect())).collect()
 }
