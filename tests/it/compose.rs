@@ -7,3 +7,4 @@
 mod cluster;
 mod partitions;
 mod readme;
+mod traces;
