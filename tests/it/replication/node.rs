@@ -99,14 +99,6 @@ impl Setup {
 }
 
 impl Node {
-    /// Writes one key in a trace of the client's; the op's dot is in the answer.
-    pub(super) async fn set_traced(&self, key: &str, value: &str, trace_id: &str) -> Answer {
-        let parent = format!("00-{trace_id}-00000000000000c1-01");
-        let answer = send(self.api.patch("", &json!({ key: value })).header("traceparent", parent)).await.unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        answer
-    }
-
     pub(super) fn vector(&self) -> VersionVector {
         self.handle.status().view.vector.clone()
     }
@@ -142,6 +134,14 @@ impl Node {
         self.senders.shutdown().await;
         self.telemetry.shutdown(patience).await
     }
+}
+
+/// Writes one key in a trace of the client's; the op's dot is in the answer.
+pub(super) async fn set_traced(api: &Api, key: &str, value: &str, trace_id: &str) -> Answer {
+    let parent = format!("00-{trace_id}-00000000000000c1-01");
+    let answer = send(api.patch("", &json!({ key: value })).header("traceparent", parent)).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer
 }
 
 /// Notes how tries failed, and passes everything on.

@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::node::{Node, Plan, until_equal};
+use tempfile::TempDir;
+
+use super::node::{Node, Plan, set_traced, until_equal};
 use crate::otlp::{Collector, Span};
-use crate::support::PATIENCE;
+use crate::support::link::Link;
+use crate::support::process::Launch;
+use crate::support::{PATIENCE, free_ports, until};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -67,7 +71,7 @@ async fn a_write_during_a_cut_is_one_trace() {
     nodes[0].until_away(0).await;
     nodes[0].until_away(1).await;
     let cut = Instant::now();
-    nodes[0].set_traced("key", "value", TRACE).await;
+    set_traced(&nodes[0].api, "key", "value", TRACE).await;
     let failed = nodes[0].tries.failed().len();
     while nodes[0].tries.failed().len() < failed + 4 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -99,8 +103,8 @@ async fn a_push_links_to_all_the_writes_that_it_carries() {
     until_equal(&nodes, 0).await;
     plan.cut_off(0);
     nodes[0].until_away(0).await;
-    nodes[0].set_traced("key", "value", TRACE).await;
-    nodes[0].set_traced("other", "value", OTHER).await;
+    set_traced(&nodes[0].api, "key", "value", TRACE).await;
+    set_traced(&nodes[0].api, "other", "value", OTHER).await;
     plan.heal();
     until_equal(&nodes, 2).await;
     stop(nodes).await;
@@ -117,7 +121,7 @@ async fn a_restart_of_the_writing_node_does_not_end_the_trace() {
     let mut nodes = plan.start().await;
     until_equal(&nodes, 0).await;
     plan.cut_off(0);
-    let written = nodes[0].set_traced("key", "value", TRACE).await;
+    let written = set_traced(&nodes[0].api, "key", "value", TRACE).await;
     assert!(nodes.remove(0).stop().await);
     nodes.insert(0, plan.start_one(0).await);
     nodes[0].until_away(0).await;
@@ -132,6 +136,44 @@ async fn a_restart_of_the_writing_node_does_not_end_the_trace() {
     stop(nodes).await;
 }
 
+/// The same with the real binary, configured by its environment, and a crash instead of a stop.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_of_the_writing_process_does_not_end_the_trace() {
+    let collector = Collector::bind("127.0.0.1:0").await;
+    let directory = TempDir::new().unwrap();
+    let ports = free_ports::<2>();
+    let way = Link::to(ports[1]).await;
+    let launch = |id: u32, peers: &[(u32, u16)]| {
+        Launch::by_environment(&directory.path().join(id.to_string()), id, ports[id as usize], peers)
+            .with("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())
+            .with("OTEL_SERVICE_NAME", &format!("node{id}"))
+            .with("OTEL_BSP_SCHEDULE_DELAY", "50")
+    };
+    let writer = launch(0, &[(0, ports[0]), (1, way.port)]);
+    let process = writer.start_ready().await;
+    let other = launch(1, &[(0, ports[0]), (1, ports[1])]).start_ready().await;
+    process.api.set("first", "1").await;
+    other.api.until_reads("first", "1").await;
+    way.cut();
+    set_traced(&process.api, "key", "value", TRACE).await;
+    collector.until_trace_has(PATIENCE, TRACE, &[("node0", "PATCH /set")]).await;
+    process.kill();
+    let process = writer.start_ready().await;
+    way.heal();
+    other.api.until_reads("key", "value").await;
+    let whole = [("node0", "replicate node1"), ("node1", "apply")];
+    let trace = collector.until_trace_has(PATIENCE, TRACE, &whole).await;
+    let write = one(&trace, "node0", "PATCH /set");
+    for (service, name) in whole {
+        assert_eq!(one(&trace, service, name).parent_id, write.span_id);
+    }
+    let logged = async || {
+        let log = process.log();
+        (log.contains("peer node1 is away") && log.contains("peer node1 is back after")).then_some(())
+    };
+    until(logged, async || format!("not logged as away and back:\n{}", process.log())).await;
+}
+
 /// node0 and node2 can't reach each other; node1 passes it on.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_op_that_came_through_a_third_node_stays_in_its_trace() {
@@ -142,7 +184,7 @@ async fn an_op_that_came_through_a_third_node_stays_in_its_trace() {
     until_equal(&nodes, 1).await;
     plan.way(0, 2).cut();
     plan.way(2, 0).cut();
-    nodes[0].set_traced("key", "value", TRACE).await;
+    set_traced(&nodes[0].api, "key", "value", TRACE).await;
     let there = [("node0", "replicate node1"), ("node1", "apply"), ("node2", "apply")];
     let trace = collector.until_trace_has(PATIENCE, TRACE, &there).await;
     assert_eq!(one(&trace, "node2", "apply").attributes["causeway.from"], "1");
@@ -171,7 +213,7 @@ async fn without_its_collector_a_node_works_and_ends() {
     let plan = plan(&collector).await;
     drop(collector);
     let nodes = plan.start().await;
-    nodes[0].set_traced("key", "value", TRACE).await;
+    set_traced(&nodes[0].api, "key", "value", TRACE).await;
     until_equal(&nodes, 1).await;
     for node in nodes {
         assert!(!node.stop_within(Duration::from_millis(200)).await, "says that spans are lost");
