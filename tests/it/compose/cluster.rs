@@ -43,8 +43,9 @@ impl Cluster {
     pub(super) fn exporting_to(port: u16) -> Option<Self> {
         Self::wanted().then(|| {
             let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-            // The host, as containers reach it.
-            let host = docker(&["network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Gateway}}"]);
+            // So that its networks exist: the host, as the containers reach it.
+            deploy_up(&[]);
+            let host = docker(&["network", "inspect", "edge", "-f", "{{(index .IPAM.Config 0).Gateway}}"]);
             Self::start(alone, &[("CAUSEWAY_OTLP_ENDPOINT", &format!("http://{host}:{port}"))])
         })
     }
@@ -58,9 +59,7 @@ impl Cluster {
     }
 
     fn start(alone: MutexGuard<'static, ()>, environment: &[(&str, &str)]) -> Self {
-        let mut up = Command::new("deploy/up");
-        up.current_dir(env!("CARGO_MANIFEST_DIR")).envs(environment.iter().copied());
-        succeed(&mut up);
+        deploy_up(environment);
         let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
         let cluster = Self { http, _alone: alone };
         cluster.connect_all();
@@ -174,6 +173,11 @@ impl Drop for Cluster {
             self.connect_all();
         }
     }
+}
+
+fn deploy_up(environment: &[(&str, &str)]) {
+    let mut up = Command::new("deploy/up");
+    succeed(up.current_dir(env!("CARGO_MANIFEST_DIR")).envs(environment.iter().copied()));
 }
 
 /// A container's address on the replication network; empty when it is cut off.

@@ -10,9 +10,10 @@ use super::cluster::{ALL, Cluster, NODES, address, docker, iptables, median};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_cut_off_goes_on_and_catches_up() {
     let Some(cluster) = Cluster::up() else { return };
+    let run = unique("cut");
     let (mut answers, mut heals, mut moved) = (Vec::new(), Vec::new(), 0);
     for round in 0..10 {
-        let key = |name: &str| format!("cut-{round}-{name}");
+        let key = |name: &str| format!("{run}-{round}-{name}");
         let before = address("node0");
         cluster.disconnect(0);
         for node in ALL {
@@ -26,7 +27,7 @@ async fn a_node_that_is_cut_off_goes_on_and_catches_up() {
         cluster.until_reads(1, &key("node2"), "value").await;
         assert_eq!(cluster.read(0, &key("node1")).await.0, None, "node0 is cut off");
         assert_eq!(cluster.read(1, &key("node0")).await.0, None, "node0 is cut off");
-        let squatter = (round % 2 == 1).then(|| Squatter::at(&before));
+        let squatter = (round % 2 == 1).then(|| Squatter::settle());
         let healed = Instant::now();
         cluster.connect(0);
         moved += usize::from(address("node0") != before);
@@ -46,27 +47,14 @@ async fn a_node_that_is_cut_off_goes_on_and_catches_up() {
     );
 }
 
-/// Takes the address that a node had, so that the node comes back with another.
+/// Takes the lowest free address, which is the one that the node had, so that the node comes back with another.
 struct Squatter(String);
 
 impl Squatter {
-    fn at(address: &str) -> Self {
+    fn settle() -> Self {
         let image = docker(&["inspect", "-f", "{{.Image}}", "node0"]);
         let name = "causeway-test-squatter".to_owned();
-        docker(&[
-            "run",
-            "-d",
-            "--name",
-            &name,
-            "--network",
-            "replication",
-            "--ip",
-            address,
-            &image,
-            "0",
-            "8000",
-            "8000",
-        ]);
+        docker(&["run", "-d", "--rm", "--name", &name, "--network", "replication", &image, "0", "8000", "8000"]);
         Self(name)
     }
 }
@@ -142,6 +130,7 @@ async fn a_killed_node_has_all_it_acknowledged_by_itself() {
     let Some(cluster) = Cluster::up() else { return };
     let run = unique("kill");
     cluster.disconnect(0);
+    let before = cluster.status(0).await["keys"].as_u64().unwrap();
     let writers: Vec<_> = (0..8)
         .map(|writer| {
             let (http, url, run) = (cluster.http.clone(), cluster.url(0, "/set"), run.clone());
@@ -161,7 +150,7 @@ async fn a_killed_node_has_all_it_acknowledged_by_itself() {
         })
         .collect();
     // Some hundred writes are in by then; nothing depends on how many.
-    while cluster.status(0).await["keys"].as_u64().unwrap() < 500 {
+    while cluster.status(0).await["keys"].as_u64().unwrap() < before + 500 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     docker(&["kill", "-s", "KILL", "node0"]);
