@@ -42,6 +42,10 @@ pub struct SenderOptions {
     pub connect_timeout: Duration,
     /// How long a push may go on without progress: the transport takes more of it, or the answer comes.
     pub progress_timeout: Duration,
+    /// How long the peer's *network* may leave what was sent unacknowledged, where the system can say (Linux).
+    /// Shorter than the above: so a connection that a cut left half open is given up soon, and a disk that is
+    /// slow is not taken for a cut.
+    pub unacknowledged_timeout: Duration,
     /// How much one push carries. One that is given up is followed by smaller ones, until they get through.
     pub batch: BatchLimit,
 }
@@ -51,6 +55,7 @@ impl Default for SenderOptions {
         Self {
             connect_timeout: Duration::from_millis(400),
             progress_timeout: Duration::from_secs(2),
+            unacknowledged_timeout: Duration::from_secs(1),
             batch: BatchLimit { ops: 4096, bytes: 1 << 20 },
         }
     }

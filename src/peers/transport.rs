@@ -31,6 +31,8 @@ pub(super) struct Transport {
     url: String,
     connect_timeout: Duration,
     progress_timeout: Duration,
+    #[cfg(target_os = "linux")]
+    unacknowledged_timeout: Duration,
     resolver: SystemResolver,
     /// Holds the connection. Thrown away after every failure: a cut network sends no reset, and the address
     /// may belong to another node by now.
@@ -43,6 +45,8 @@ impl Transport {
             url: format!("{url}{CALL}"),
             connect_timeout: options.connect_timeout,
             progress_timeout: options.progress_timeout,
+            #[cfg(target_os = "linux")]
+            unacknowledged_timeout: options.unacknowledged_timeout,
             resolver,
             client: None,
         }
@@ -62,7 +66,11 @@ impl Transport {
     }
 
     fn connect(&self) -> Result<Client, Failure> {
-        Client::builder()
+        let client = Client::builder();
+        // A peer that is slow still acknowledges what it gets; a network that was cut does not.
+        #[cfg(target_os = "linux")]
+        let client = client.tcp_user_timeout(self.unacknowledged_timeout);
+        client
             .connect_timeout(self.connect_timeout)
             .dns_resolver(self.resolver.clone())
             .pool_max_idle_per_host(1)
