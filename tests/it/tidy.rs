@@ -276,6 +276,18 @@ fn functions_and_files_are_short() {
 }
 
 /// A checker that never failed proves nothing.
+/// Each dependency has its reason in docs/dependencies.md.
+#[test]
+fn every_dependency_has_a_reason() {
+    let reasons = include_str!("../../docs/dependencies.md");
+    let manifest = include_str!("../../Cargo.toml");
+    let tables = manifest.split("\n[").filter(|table| table.split(']').next().unwrap().ends_with("dependencies"));
+    let names = tables.flat_map(|table| table.lines().skip(1)).filter_map(|line| Some(line.split_once(" =")?.0));
+    let names: Vec<&str> = names.collect();
+    assert!(names.len() > 20, "{names:?}");
+    assert_none(names.into_iter().filter(|name| !reasons.contains(&format!("`{name}`"))).map(str::to_owned).collect());
+}
+
 #[test]
 fn planted_breaches_are_found() {
     let source = |path: &str, text: &str| Source::new(Path::new(path), text.to_owned());

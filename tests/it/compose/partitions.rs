@@ -27,7 +27,7 @@ async fn a_node_that_is_cut_off_goes_on_and_catches_up() {
         cluster.until_reads(1, &key("node2"), "value").await;
         assert_eq!(cluster.read(0, &key("node1")).await.0, None, "node0 is cut off");
         assert_eq!(cluster.read(1, &key("node0")).await.0, None, "node0 is cut off");
-        let squatter = (round % 2 == 1).then(|| Squatter::settle());
+        let squatter = (round % 2 == 1).then(Squatter::settle);
         let healed = Instant::now();
         cluster.connect(0);
         moved += usize::from(address("node0") != before);
