@@ -68,6 +68,8 @@ struct Peer {
     up_to_date: Option<bool>,
     /// Ops of this node's log that it lacks.
     ops_to_ship: u64,
+    /// Their bytes, as they are sent.
+    bytes_to_ship: u64,
     /// When the first of them was accepted.
     oldest_waiting: Option<String>,
 }
@@ -113,6 +115,7 @@ fn peer(node: &NodeHandle, view: &View, link: &LinkView, address: Option<&String
         heard: link.heard.map(time),
         up_to_date: link.vector.as_ref().map(|theirs| view.ancestry.includes(theirs, &view.vector)),
         ops_to_ship: link.lacks.iter().map(OpRange::count).sum(),
+        bytes_to_ship: node.op_bytes(&link.lacks)?,
         oldest_waiting: oldest(node, &link.lacks)?,
     })
 }

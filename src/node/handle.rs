@@ -205,6 +205,11 @@ impl NodeHandle {
         self.shared.storage.ops(ranges, limit)
     }
 
+    /// The encoded bytes of the ops of these ranges that are in the log.
+    pub fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
+        self.shared.storage.op_bytes(ranges)
+    }
+
     /// Bytes on disk.
     pub fn disk_bytes(&self) -> Result<u64, StorageError> {
         self.shared.storage.disk_bytes()

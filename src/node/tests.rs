@@ -44,6 +44,10 @@ impl Storage for Gated {
         self.inner.ops(ranges, limit)
     }
 
+    fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
+        self.inner.op_bytes(ranges)
+    }
+
     fn disk_bytes(&self) -> Result<u64, StorageError> {
         self.inner.disk_bytes()
     }

@@ -230,6 +230,32 @@ fn ops_come_in_order_of_position<S: Subject>() {
     assert!(store.ops(&[range(origin(9, 9), 1, u64::MAX), range(origins[0], 3, 2)], ALL).unwrap().is_empty());
 }
 
+fn the_bytes_of_ops_are_known<S: Subject>() {
+    let subject = S::new();
+    let (mut log, own, other) = (Log::default(), origin(0, 7), origin(1, 7));
+    let check = |store: &S::Store| {
+        for (first, last) in [(1, 1), (1, 4), (2, 3), (3, 9), (4, 4), (5, 9), (3, 2)] {
+            for ranges in [vec![range(own, first, last)], vec![range(own, first, last), range(other, 1, 9)]] {
+                let lengths = store.ops(&ranges, ALL).unwrap().into_iter().map(|op| op.bytes.len() as u64);
+                assert_eq!(store.op_bytes(&ranges).unwrap(), lengths.sum::<u64>(), "{ranges:?}");
+            }
+        }
+    };
+    let (store, _) = subject.open();
+    log.write(&store, own.dot(1), &[("a", Some("1"))]);
+    let together = [
+        log.append(&store, own.dot(2), &[("b", Some("a longer value"))]),
+        log.append(&store, other.dot(1), &[("c", Some("2"))]),
+        log.append(&store, own.dot(3), &[("d", Some("a still longer value"))]),
+    ];
+    store.commit(&together, &log.checkpoint).unwrap();
+    check(&store);
+    drop(store);
+    let (store, _) = subject.open();
+    log.write(&store, own.dot(4), &[("e", Some("after a restart"))]);
+    check(&store);
+}
+
 fn keys_are_listed_in_byte_order<S: Subject>() {
     let subject = S::new();
     let (store, _) = subject.open();
@@ -341,6 +367,7 @@ conformance!(
     the_last_state_of_a_key_counts,
     siblings_keep_their_order_of_arrival,
     ops_come_in_order_of_position,
+    the_bytes_of_ops_are_known,
     keys_are_listed_in_byte_order,
     large_values_are_kept,
     what_was_committed_is_recovered,

@@ -95,6 +95,11 @@ impl Storage for MemoryStorage {
         Ok(fitting.map(|(_, op)| op.clone()).collect())
     }
 
+    fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
+        let all = self.ops(ranges, BatchLimit { ops: usize::MAX, bytes: usize::MAX })?;
+        Ok(all.iter().map(|op| op.bytes.len() as u64).sum())
+    }
+
     fn disk_bytes(&self) -> Result<u64, StorageError> {
         Ok(self.read().log.values().map(|op| op.bytes.len() as u64).sum())
     }

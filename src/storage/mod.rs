@@ -41,6 +41,9 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
     /// out; an op that is missing between others is an error.
     fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError>;
 
+    /// The encoded bytes of the ops of these ranges that are in the log.
+    fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError>;
+
     /// Bytes on disk.
     fn disk_bytes(&self) -> Result<u64, StorageError>;
 }

@@ -88,6 +88,11 @@ async fn a_node_that_was_killed_catches_up() {
     cluster.until_equal(1).await;
     cluster.nodes.remove(2).kill();
     cluster.api(0).set("late", "value").await;
+    let status = cluster.api(0).status().await;
+    let node2 = status["peers"].as_array().unwrap().iter().find(|peer| peer["node"] == 2).unwrap();
+    assert_eq!((&node2["ops_to_ship"], &node2["up_to_date"]), (&Value::from(1), &Value::from(false)), "{status}");
+    assert!(node2["bytes_to_ship"].as_u64().unwrap() > "latevalue".len() as u64, "{status}");
+    assert!(node2["oldest_waiting"].is_string(), "{status}");
     let node2 = cluster.launches[2].start_ready().await;
     cluster.nodes.push(node2);
     cluster.api(2).set("own", "value").await;

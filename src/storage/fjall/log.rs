@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use ::fjall::{Iter, Readable};
+use ::fjall::{Guard, Iter, Readable};
 
 use super::engine::{Engine, engine_error};
-use super::record;
+use super::record::{self, LogRecord};
+use crate::causality::Dot;
 use crate::replica::OpRange;
 use crate::storage::{BatchLimit, StorageError, StoredOp};
 
@@ -41,6 +42,33 @@ pub(super) fn read(engine: &Engine, ranges: &[OpRange], limit: BatchLimit) -> Re
     Ok(ops)
 }
 
+/// The bytes of the ops of these ranges that are in the log.
+pub(super) fn bytes(engine: &Engine, ranges: &[OpRange]) -> Result<u64, StorageError> {
+    let instant = engine.instant();
+    let mut bytes = 0;
+    for range in ranges.iter().filter(|range| range.first <= range.last) {
+        let (first, last) = (range.origin.dot(range.first), range.origin.dot(range.last));
+        let mut records = instant.range(&engine.ops, record::dot_key(first)..=record::dot_key(last));
+        let Some(first) = records.next().map(read_record).transpose()? else { continue };
+        let before = first.total_bytes - first.op.bytes.len() as u64;
+        // Where only one op of the range is in the log, that is the last too.
+        let last = records.next_back().map(read_record).transpose()?.unwrap_or(first);
+        bytes += last.total_bytes - before;
+    }
+    Ok(bytes)
+}
+
+/// The bytes of an origin's ops up to and with `dot`; 0 when that is not in the log.
+pub(super) fn total_bytes(engine: &Engine, dot: Dot) -> Result<u64, StorageError> {
+    let bytes = engine.instant().get(&engine.ops, record::dot_key(dot)).map_err(engine_error)?;
+    bytes.map_or(Ok(0), |bytes| Ok(record::decode_op(dot, &bytes)?.total_bytes))
+}
+
+fn read_record(record: Guard) -> Result<LogRecord, StorageError> {
+    let (key, value) = record.into_inner().map_err(engine_error)?;
+    record::decode_op(record::read_dot_key(&key)?, &value)
+}
+
 /// One origin's ops, in order of their counters and so of their positions.
 struct Cursor {
     records: Iter,
@@ -53,14 +81,13 @@ impl Cursor {
     /// Reads the next op; its position.
     fn advance(&mut self) -> Result<Option<u64>, StorageError> {
         let Some(record) = self.records.next() else { return Ok(None) };
-        let (key, value) = record.into_inner().map_err(engine_error)?;
-        let dot = record::read_dot_key(&key)?;
+        let LogRecord { op, .. } = read_record(record)?;
+        let dot = op.dot;
         if let Some(expected) = self.next.filter(|expected| *expected != dot.counter) {
             let missing = dot.origin.dot(expected);
             return Err(StorageError::damaged(format!("op {missing}"), "it is missing from the log"));
         }
         self.next = Some(dot.counter + 1);
-        let op = record::decode_op(dot, &value)?;
         let position = op.position;
         self.head = Some(op);
         Ok(Some(position))

@@ -6,7 +6,7 @@
 //! | keyspace | key | value |
 //! |---|---|---|
 //! | `keys` | the key's bytes | its siblings |
-//! | `ops` | origin and counter | position and op |
+//! | `ops` | origin and counter | position, the bytes of the origin's ops so far, and op |
 //! | `order` | position | dot |
 //! | `meta` | `checkpoint`; `ancestry/` and origin | the checkpoint; the origin's parents |
 //!
@@ -27,12 +27,14 @@ mod snapshot;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::engine::Engine;
 use self::snapshot::FjallSnapshot;
 use super::{BatchLimit, Identity, OpenError, Snapshot, Storage, StorageError, StoredOp, check_order};
+use crate::causality::Origin;
 use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Recovered, Siblings, Unreadable};
 
 /// How much memory the engine may use.
@@ -61,6 +63,8 @@ pub struct FjallStorage {
 struct Commits {
     /// The position of the last op committed.
     position: u64,
+    /// The bytes of the ops of each origin that was written to in this run.
+    totals: BTreeMap<Origin, u64>,
     /// One failed: what is on disk is unknown, so nothing may follow.
     failed: bool,
 }
@@ -77,16 +81,32 @@ impl FjallStorage {
         let lock = directory::claim(path, identity)?;
         let engine = Engine::open(path, lock, options)?;
         let recovered = recovery::recover(&engine).map_err(|error| directory::unusable(path, error))?;
-        let commits = Mutex::new(Commits { position: recovered.checkpoint.position, failed: false });
+        let commits =
+            Mutex::new(Commits { position: recovered.checkpoint.position, totals: BTreeMap::new(), failed: false });
         Ok((Self { engine: Arc::new(engine), commits }, recovered))
     }
 
-    fn write(&self, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
+    fn write(
+        &self,
+        totals: &mut BTreeMap<Origin, u64>,
+        appends: &[Append],
+        checkpoint: &Checkpoint,
+    ) -> Result<(), StorageError> {
         let Engine { keys, ops, order, meta, .. } = &*self.engine;
         let mut batch = self.engine.batch();
         let mut states: BTreeMap<&str, &Siblings> = BTreeMap::new();
         for Append { position, op, states: after } in appends {
-            batch.insert(ops, record::dot_key(op.dot), record::encode_op(*position, op));
+            let bytes = crate::format::op::encode(op);
+            let total = match totals.entry(op.dot.origin) {
+                Entry::Occupied(known) => known.into_mut(),
+                // The first in this run: goes on from what the log has.
+                Entry::Vacant(new) => {
+                    let previous = op.dot.origin.dot(op.dot.counter - 1);
+                    new.insert(log::total_bytes(&self.engine, previous)?)
+                }
+            };
+            *total += bytes.len() as u64;
+            batch.insert(ops, record::dot_key(op.dot), record::encode_op(*position, *total, &bytes));
             batch.insert(order, position.to_be_bytes(), record::encode_order(op.dot));
             if !op.parents.is_empty() {
                 let parents = crate::format::ancestry::encode(&op.parents);
@@ -115,8 +135,8 @@ impl Storage for FjallStorage {
         // Until it is known to have gone well: a panic in the engine leaves it so.
         commits.failed = true;
         check_order(commits.position, appends, checkpoint)?;
-        self.write(appends, checkpoint)?;
-        *commits = Commits { position: checkpoint.position, failed: false };
+        self.write(&mut commits.totals, appends, checkpoint)?;
+        (commits.position, commits.failed) = (checkpoint.position, false);
         Ok(())
     }
 
@@ -126,6 +146,10 @@ impl Storage for FjallStorage {
 
     fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
         log::read(&self.engine, ranges, limit)
+    }
+
+    fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
+        log::bytes(&self.engine, ranges)
     }
 
     fn disk_bytes(&self) -> Result<u64, StorageError> {

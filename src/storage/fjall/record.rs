@@ -2,7 +2,7 @@
 
 use crate::causality::{Dot, Incarnation, NodeId, Origin};
 use crate::format::{self, frame};
-use crate::replica::{Op, Siblings};
+use crate::replica::Siblings;
 use crate::storage::{StorageError, StoredOp};
 
 /// In `meta`.
@@ -17,7 +17,13 @@ const VERSION: u8 = 1;
 
 const ORIGIN_BYTES: usize = 12;
 const DOT_BYTES: usize = ORIGIN_BYTES + 8;
-const POSITION_BYTES: usize = 8;
+
+/// An op in the log.
+pub(super) struct LogRecord {
+    pub(super) op: StoredOp,
+    /// The bytes of its origin's ops up to and with this one: the bytes of a range follow from its ends.
+    pub(super) total_bytes: u64,
+}
 
 pub(super) fn dot_key(dot: Dot) -> [u8; DOT_BYTES] {
     let mut key = [0; DOT_BYTES];
@@ -57,19 +63,22 @@ fn read_origin(bytes: &[u8]) -> Option<Origin> {
     Some(Origin::new(node, Incarnation(u64::from_be_bytes(incarnation.try_into().ok()?))))
 }
 
-pub(super) fn encode_op(position: u64, op: &Op) -> Vec<u8> {
+pub(super) fn encode_op(position: u64, total_bytes: u64, op: &[u8]) -> Vec<u8> {
     frame::seal(VERSION, |bytes| {
         bytes.extend_from_slice(&position.to_be_bytes());
-        bytes.extend_from_slice(&format::op::encode(op));
+        bytes.extend_from_slice(&total_bytes.to_be_bytes());
+        bytes.extend_from_slice(op);
     })
 }
 
-pub(super) fn decode_op(dot: Dot, bytes: &[u8]) -> Result<StoredOp, StorageError> {
+pub(super) fn decode_op(dot: Dot, bytes: &[u8]) -> Result<LogRecord, StorageError> {
     let damaged = |problem: String| StorageError::damaged(format!("op {dot}"), problem);
     let payload = frame::open("log record", VERSION, bytes).map_err(|error| damaged(error.to_string()))?;
-    let (position, op) =
-        payload.split_first_chunk::<POSITION_BYTES>().ok_or_else(|| damaged("it is cut short".to_owned()))?;
-    Ok(StoredOp { position: u64::from_be_bytes(*position), dot, bytes: op.to_vec() })
+    let short = || damaged("it is cut short".to_owned());
+    let (position, rest) = payload.split_first_chunk().ok_or_else(short)?;
+    let (total_bytes, op) = rest.split_first_chunk().ok_or_else(short)?;
+    let op = StoredOp { position: u64::from_be_bytes(*position), dot, bytes: op.to_vec() };
+    Ok(LogRecord { op, total_bytes: u64::from_be_bytes(*total_bytes) })
 }
 
 pub(super) fn encode_order(dot: Dot) -> Vec<u8> {

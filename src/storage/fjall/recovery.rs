@@ -61,7 +61,7 @@ fn check_order(engine: &Engine, instant: &Snapshot, checkpoint: &Checkpoint) -> 
     let dot = record::decode_order(position, &value)?;
     let bytes = instant.get(&engine.ops, record::dot_key(dot)).map_err(engine_error)?;
     let bytes = bytes.ok_or_else(|| StorageError::damaged(format!("op {dot}"), "it is missing from the log"))?;
-    if record::decode_op(dot, &bytes)?.position != position {
+    if record::decode_op(dot, &bytes)?.op.position != position {
         return Err(StorageError::damaged(format!("op {dot}"), "it has another position than its place in the log"));
     }
     Ok(Some(dot))

@@ -65,6 +65,10 @@ impl Storage for Faulty {
         self.inner.ops(ranges, limit)
     }
 
+    fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
+        self.inner.op_bytes(ranges)
+    }
+
     fn disk_bytes(&self) -> Result<u64, StorageError> {
         self.inner.disk_bytes()
     }
@@ -90,6 +94,10 @@ impl<S: Storage> Storage for Unreadably<S> {
 
     fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
         self.0.ops(ranges, limit)
+    }
+
+    fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
+        self.0.op_bytes(ranges)
     }
 
     fn disk_bytes(&self) -> Result<u64, StorageError> {
