@@ -23,7 +23,8 @@ pub(crate) fn run_section(heading: &str, shell: &mut Command) {
     let typed = typed(section(heading));
     assert!(!typed.is_empty(), "no console block under '{heading}'");
     let mut shell = Shell::start(shell);
-    for Typed { command, expected } in typed {
+    // `exit` ends the section, as the shell ends with the test.
+    for Typed { command, expected } in typed.into_iter().take_while(|typed| typed.command != "exit") {
         let began = Instant::now();
         loop {
             let printed = shell.run(&command);
@@ -77,6 +78,11 @@ struct Shell {
 impl Shell {
     fn start(command: &mut Command) -> Self {
         command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        // A reader's shell has no settings of the tests; nodes refuse what they don't know.
+        let settings = std::env::vars_os().map(|(name, _)| name);
+        for name in settings.filter(|name| name.to_string_lossy().starts_with("CAUSEWAY_TEST_")) {
+            command.env_remove(name);
+        }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         Self { child, stdin, stdout }
