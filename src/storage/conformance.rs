@@ -234,7 +234,7 @@ fn the_bytes_of_ops_are_known<S: Subject>() {
     let subject = S::new();
     let (mut log, own, other) = (Log::default(), origin(0, 7), origin(1, 7));
     let check = |store: &S::Store| {
-        for (first, last) in [(1, 1), (1, 4), (2, 3), (3, 9), (4, 4), (5, 9), (3, 2)] {
+        for (first, last) in [(1, 1), (1, 4), (2, 3), (3, 9), (4, 4), (5, 9), (3, 2), (0, 0), (0, 2), (0, u64::MAX)] {
             for ranges in [vec![range(own, first, last)], vec![range(own, first, last), range(other, 1, 9)]] {
                 let lengths = store.ops(&ranges, ALL).unwrap().into_iter().map(|op| op.bytes.len() as u64);
                 assert_eq!(store.op_bytes(&ranges).unwrap(), lengths.sum::<u64>(), "{ranges:?}");

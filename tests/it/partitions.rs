@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::support::api::Api;
 use crate::support::cluster::Cluster;
+use crate::support::until;
 
 async fn write_many(api: Api, count: usize, key: impl Fn(usize) -> String, value: String) {
     for number in 0..count {
@@ -86,10 +87,17 @@ async fn a_node_that_was_killed_catches_up() {
     let mut cluster = Cluster::mesh().await;
     cluster.api(0).set("early", "value").await;
     cluster.until_equal(1).await;
+    let node0 = cluster.api(0).clone();
+    let of_node2 = |status: &Value| {
+        status["peers"].as_array().unwrap().iter().find(|peer| peer["node"] == 2).cloned().unwrap_or_default()
+    };
+    // That node2 has the op does not say that node0 has heard so.
+    let heard = async || (of_node2(&node0.status().await)["up_to_date"] == true).then_some(());
+    until(heard, async || node0.status().await.to_string()).await;
     cluster.nodes.remove(2).kill();
-    cluster.api(0).set("late", "value").await;
-    let status = cluster.api(0).status().await;
-    let node2 = status["peers"].as_array().unwrap().iter().find(|peer| peer["node"] == 2).unwrap();
+    node0.set("late", "value").await;
+    let status = node0.status().await;
+    let node2 = of_node2(&status);
     assert_eq!((&node2["ops_to_ship"], &node2["up_to_date"]), (&Value::from(1), &Value::from(false)), "{status}");
     assert!(node2["bytes_to_ship"].as_u64().unwrap() > "latevalue".len() as u64, "{status}");
     assert!(node2["oldest_waiting"].is_string(), "{status}");

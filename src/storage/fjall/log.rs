@@ -50,10 +50,15 @@ pub(super) fn bytes(engine: &Engine, ranges: &[OpRange]) -> Result<u64, StorageE
         let (first, last) = (range.origin.dot(range.first), range.origin.dot(range.last));
         let mut records = instant.range(&engine.ops, record::dot_key(first)..=record::dot_key(last));
         let Some(first) = records.next().map(read_record).transpose()? else { continue };
-        let before = first.total_bytes - first.op.bytes.len() as u64;
+        let of_first = first.op.bytes.len() as u64;
+        let before = first.total_bytes;
         // Where only one op of the range is in the log, that is the last too.
         let last = records.next_back().map(read_record).transpose()?.unwrap_or(first);
-        bytes += last.total_bytes - before;
+        // An op that was lost from the end of an origin's log leaves totals behind it that start again.
+        let after = last.total_bytes.checked_sub(before).ok_or_else(|| {
+            StorageError::damaged(format!("op {}", last.op.dot), "the bytes up to it are fewer than those before it")
+        })?;
+        bytes += of_first + after;
     }
     Ok(bytes)
 }

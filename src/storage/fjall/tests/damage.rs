@@ -78,6 +78,18 @@ fn an_op_missing_between_others_is_an_error() {
 }
 
 #[test]
+fn the_bytes_around_a_lost_op_are_an_error_and_not_a_number() {
+    let (directory, store, mut log) = store();
+    log.write(&store, origin(1, 1).dot(1), &[("k", Some("v"))]);
+    remove(&store, &store.engine.ops, &record::dot_key(OWN.dot(3)));
+    drop(store);
+    let (store, _) = directory.open();
+    log.write(&store, OWN.dot(4), &[("k", None)]);
+    let error = store.op_bytes(&[range(OWN, 2, 4)]).unwrap_err();
+    assert!(matches!(error, StorageError::Damaged { .. }), "{error}");
+}
+
+#[test]
 fn a_damaged_checkpoint_stops_snapshots_and_opening() {
     let (directory, store, _) = store();
     change(&store, &store.engine.meta, record::CHECKPOINT, flip);
