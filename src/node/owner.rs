@@ -77,7 +77,7 @@ pub fn start(
     let (ended_sender, ended) = oneshot::channel();
 
     let committer = Committer { storage: storage.clone(), groups, done: commands.clone() };
-    thread::Builder::new().name("commit".to_owned()).spawn(move || committer.run())?;
+    let committer = thread::Builder::new().name("commit".to_owned()).spawn(move || committer.run())?;
     let owner = Owner {
         replica,
         storage: storage.clone(),
@@ -95,6 +95,10 @@ pub fn start(
     };
     let owner = thread::Builder::new().name("owner".to_owned()).spawn(move || {
         owner.run();
+        // It ends because the owner's end of the channel is gone; until it has, it holds the storage open.
+        if committer.join().is_err() {
+            tracing::error!("the committer's thread had panicked");
+        }
         // Whoever waits for the end is told even when `run` panics, by the sender's drop.
         drop(ended_sender);
     })?;

@@ -85,7 +85,7 @@ pub enum Input {
 #[derive(Clone, Debug)]
 #[must_use]
 pub enum Effect {
-    /// Make this durable, in this order and atomically with the [`Checkpoint`](super::Checkpoint) that goes
+    /// Make this durable, in this order and atomically with the [`Checkpoint`] that goes
     /// with the last of a group; then say [`Input::Persisted`].
     Append(Append),
     /// Answer a write.

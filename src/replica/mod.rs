@@ -42,7 +42,7 @@
 //! A start opens a new random incarnation of the node's counter at its first write, and so does a node that
 //! finds that its version vector has entries of its own besides the current one (it was restored from an
 //! older copy, or its volume lives twice). The first op names the other entries as parents; see
-//! [`Ancestry`](crate::causality::Ancestry).
+//! [`Ancestry`].
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

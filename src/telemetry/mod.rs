@@ -1,7 +1,7 @@
 //! Telemetry: logs and spans.
 //!
 //! [`init_logs`] sets up what the process logs. [`Telemetry`] watches one node as its
-//! [`Observer`](crate::node::Observer): it logs once that a peer is away or back, and, when a collector is
+//! [`Observer`]: it logs once that a peer is away or back, and, when a collector is
 //! configured ([`TraceOptions`]), makes the spans with which the trace of a client's write goes on:
 //!
 //! - `replicate nodeN`, on the writing node: from the write's acceptance to nodeN's acknowledgement, with the
