@@ -16,7 +16,8 @@ const FIRST_RETRY_MS: u64 = 50;
 /// sent again: its buffer is volatile.
 const RESEND_AFTER_MS: u64 = 1_000;
 
-/// How long a node that stands further down the ring waits before it forwards, so that not all do at once.
+/// How much longer each node waits before it forwards than the one with the next lower id, so that not all do at
+/// once.
 const FORWARD_STAGGER_MS: u64 = 100;
 const MAX_FORWARD_STAGGER_MS: u64 = 1_000;
 
@@ -320,7 +321,7 @@ impl Replica {
         }
     }
 
-    /// Nodes that could forward to `peer` stand in a ring; each waits a little longer than the one before.
+    /// Of the nodes that could forward to `peer`, each waits a little longer than the one with the next lower id.
     fn forward_stagger_ms(&self, peer: NodeId) -> u64 {
         let own = self.options.node;
         let before = self.links.iter().filter_map(|link| link.node).filter(|node| *node != peer && *node < own).count();

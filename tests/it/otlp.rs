@@ -53,6 +53,15 @@ impl Span {
     }
 }
 
+/// All that the trace of a write on node0 of three must have once every node has it.
+pub(crate) const WHOLE: [(&str, &str); 5] = [
+    ("node0", "PATCH /set"),
+    ("node0", "replicate node1"),
+    ("node0", "replicate node2"),
+    ("node1", "apply"),
+    ("node2", "apply"),
+];
+
 /// A running collector. Dropped, it ends.
 pub(crate) struct Collector {
     /// Where it listens.

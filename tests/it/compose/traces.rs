@@ -5,17 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::cluster::{Cluster, NODES, PATIENCE, docker};
-use crate::otlp::{Collector, Span};
+use crate::otlp::{Collector, Span, WHOLE};
 use causeway::telemetry::MAX_FAILED_PUSHES_A_MINUTE;
-
-/// All that the trace of a write on node0 must have once every node has it.
-const WHOLE: [(&str, &str); 5] = [
-    ("node0", "PATCH /set"),
-    ("node0", "replicate node1"),
-    ("node0", "replicate node2"),
-    ("node1", "apply"),
-    ("node2", "apply"),
-];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_made_during_a_cut_is_one_trace() {

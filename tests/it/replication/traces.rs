@@ -5,21 +5,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::node::{Node, Plan, set_traced, until_equal};
-use crate::otlp::{Collector, Span};
+use crate::otlp::{Collector, Span, WHOLE};
 use crate::support::link::Link;
 use crate::support::process::Launch;
 use crate::support::{PATIENCE, free_ports, until};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-
-/// All that a write's trace must have once every node has it.
-const WHOLE: [(&str, &str); 5] = [
-    ("node0", "PATCH /set"),
-    ("node0", "replicate node1"),
-    ("node0", "replicate node2"),
-    ("node1", "apply"),
-    ("node2", "apply"),
-];
 
 async fn plan(collector: &Collector) -> Plan {
     let mut plan = Plan::of(3, true).await;
