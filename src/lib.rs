@@ -1,13 +1,23 @@
 //! Causeway: a replicated key-value store that never refuses a write. ARCHITECTURE.md is the map.
+//!
+//! The feature `server` (on by default) is everything but the pure modules.
 
 pub mod causality;
+#[cfg(feature = "server")]
 pub mod cli;
+#[cfg(feature = "server")]
 pub mod config;
 pub mod format;
+#[cfg(feature = "server")]
 pub mod http;
+#[cfg(feature = "server")]
 pub mod listen;
+#[cfg(feature = "server")]
 pub mod node;
+#[cfg(feature = "server")]
 pub mod peers;
 pub mod replica;
+#[cfg(feature = "server")]
 pub mod storage;
+#[cfg(feature = "server")]
 pub mod telemetry;

@@ -1,0 +1,3 @@
+//! Simulates whole clusters.
+
+fn main() {}
