@@ -26,6 +26,8 @@ struct Report {
     members: usize,
     /// Origin → the last of its ops that is visible here.
     vector: BTreeMap<String, u64>,
+    /// Origin → the last ops of its node's earlier incarnations that having its first op implies.
+    ancestry: BTreeMap<String, Vec<String>>,
     keys: u64,
     siblings: u64,
     /// Keys that have more than one sibling.
@@ -92,19 +94,21 @@ fn report(node: &NodeHandle, options: &HttpOptions) -> Result<Report, Problem> {
         version: env!("CARGO_PKG_VERSION"),
         members: node.members().count,
         vector: view.vector.entries().map(|last| (last.origin.to_string(), last.counter)).collect(),
+        ancestry: view.ancestry.iter().map(|(origin, parents)| (origin.to_string(), names(parents))).collect(),
         keys: view.totals.keys,
         siblings: view.totals.siblings,
         conflicts: view.totals.conflicts,
         disk_bytes: node.disk_bytes()?,
         read_only: view.read_only,
         waiting_requests: status.waiting_requests,
-        delivery_buffer: DeliveryBuffer {
-            ops: view.waiting_ops,
-            waits_for: view.waiting_for.iter().map(Dot::to_string).collect(),
-        },
+        delivery_buffer: DeliveryBuffer { ops: view.waiting_ops, waits_for: names(&view.waiting_for) },
         received_ops: ReceivedOps { total: view.received_ops, redundant: view.redundant_ops },
         peers,
     })
+}
+
+fn names<'a>(dots: impl IntoIterator<Item = &'a Dot>) -> Vec<String> {
+    dots.into_iter().map(Dot::to_string).collect()
 }
 
 fn peer(node: &NodeHandle, view: &View, link: &LinkView, address: Option<&String>) -> Result<Peer, Problem> {

@@ -176,12 +176,27 @@ async fn the_node_says_how_it_is() {
         ("delivery_buffer", json!({"ops": 0, "waits_for": []})),
         ("received_ops", json!({"total": 0, "redundant": 0})),
         ("peers", json!([])),
+        ("ancestry", json!({})),
     ];
     for (field, value) in expected {
         assert_eq!(status[field], value, "{status}");
     }
     assert_eq!(status["vector"].as_object().unwrap().values().collect::<Vec<_>>(), [&json!(1)]);
     assert!(status["disk_bytes"].as_u64().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn the_node_says_what_its_vector_includes_of_earlier_starts() {
+    let node = Node::alone(Setup::default()).await;
+    node.put("key", "value").await;
+    let first = node.put("key", "changed").await;
+    let node = Node::on(node.stop().await, 0, 1, Setup::default()).await;
+    node.put("key", "once more").await;
+    let status = node.get("/status").await.json();
+    // The second start's only op implies the two of the first.
+    let first = causeway::format::token::decode(&first).unwrap().wait.entries().next().unwrap();
+    let [second] = &status["vector"].as_object().unwrap().keys().collect::<Vec<_>>()[..] else { panic!("{status}") };
+    assert_eq!(status["ancestry"], json!({ *second: [first.to_string()] }));
 }
 
 /// Any text can be a key and a value.
