@@ -4,6 +4,7 @@
 mod api;
 mod bad_input;
 mod compose;
+mod crashes;
 mod local;
 mod otlp;
 mod partitions;

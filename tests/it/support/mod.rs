@@ -1,12 +1,15 @@
 //! What tests of running nodes share: processes and clusters of the real binary ([`process`], [`cluster`]),
-//! their client ([`api`]), connections that can be cut without root ([`link`]), and network namespaces for
+//! their client ([`api`]), sessions of clients and what they saw ([`load`], [`history`]), connections that can be cut without root ([`link`]), and network namespaces for
 //! tests that cut with iptables ([`namespace`]).
 
 pub(crate) mod api;
 pub(crate) mod cluster;
+pub(crate) mod history;
 pub(crate) mod link;
+pub(crate) mod load;
 pub(crate) mod namespace;
 pub(crate) mod process;
+pub(crate) mod random;
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;

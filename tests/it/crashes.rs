@@ -1,0 +1,68 @@
+//! `kill -9`, again and again: while clients write, and while the node is still starting.
+//!
+//! Everything acknowledged must be there after each start, with no peer to get it from. `CAUSEWAY_TEST_KILLS` says
+//! how many kills under load there are, `CAUSEWAY_TEST_SEED` repeats what is random.
+
+use std::time::{Duration, Instant};
+
+use causeway_checker::history::{Volume, What};
+use tempfile::TempDir;
+
+use crate::support::free_ports;
+use crate::support::history::Recorder;
+use crate::support::load::{Load, Plan, read_all};
+use crate::support::process::Launch;
+use crate::support::random::Random;
+
+/// How many kills there are when nothing else is said.
+const KILLS: u64 = 10;
+/// After so many of them, one more meets the node that recovers.
+const KILLS_PER_RECOVERY: u64 = 3;
+/// A kill comes at a random moment of so long after the node was ready.
+const UNDER_LOAD: Duration = Duration::from_millis(300);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_lose_nothing_acknowledged() {
+    let kills = std::env::var("CAUSEWAY_TEST_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    let seed = Random::seed("crashes");
+    let mut random = Random::new(seed);
+    let directory = TempDir::new().unwrap();
+    // Nobody ever listens on the other two.
+    let ports = free_ports::<3>();
+    let launch = Launch::by_arguments(directory.path(), 0, ports[0], &ports);
+    let mut node = launch.start_ready().await;
+    let recorder = Recorder::new();
+    recorder.node(0, What::Up(Volume::Empty));
+    let nodes = vec![(0, node.api.clone())];
+    let plan = Plan { seed, sessions: 6, keys: 100, think: Duration::from_millis(2), requests: usize::MAX, nodes };
+    let load = Load::start(&plan, &recorder);
+
+    let (mut in_recovery, mut ready_after) = (0, Duration::ZERO);
+    for kill in 1..=kills {
+        tokio::time::sleep(below(&mut random, UNDER_LOAD)).await;
+        recorder.node(0, What::Down);
+        node.kill();
+        if kill % KILLS_PER_RECOVERY == 0 {
+            let starting = launch.start();
+            tokio::time::sleep(below(&mut random, ready_after)).await;
+            in_recovery += u64::from(!starting.api.is_ready().await);
+            starting.kill();
+        }
+        let began = Instant::now();
+        node = launch.start_ready().await;
+        ready_after = began.elapsed();
+        recorder.node(0, What::Up(Volume::Kept));
+        assert!(read_all(&plan, &recorder, 0, &node.api).await, "no answer after kill {kill}");
+    }
+    load.stop().await;
+    recorder.finals(&plan.nodes).await;
+    let acknowledged = recorder.acknowledged();
+    eprintln!("crashes: {kills} kills under load, {in_recovery} while starting, {acknowledged} writes acknowledged");
+    assert!(acknowledged as u64 > kills, "too little was written: {acknowledged}");
+    assert!(kills < KILLS || in_recovery > 0, "no kill met a starting node");
+    recorder.judge("crashes");
+}
+
+fn below(random: &mut Random, most: Duration) -> Duration {
+    Duration::from_micros(random.below(most.as_micros() as u64 + 1))
+}
