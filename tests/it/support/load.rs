@@ -14,7 +14,7 @@ use super::history::{Carried, Recorder, Sent, many_read, one_read, unanswered, w
 use super::random::Random;
 
 /// How long a client waits for an answer before it gives up, not knowing what became of its request.
-const GIVE_UP: Duration = Duration::from_secs(3);
+const GIVE_UP: Duration = Duration::from_secs(10);
 /// How long a client stays away from a node that did not take its connection.
 const STAY_AWAY: Duration = Duration::from_millis(10);
 /// How many contexts a session, or all of them for each other, keep.
