@@ -5,6 +5,7 @@ mod api;
 mod bad_input;
 mod compose;
 mod crashes;
+mod disk_faults;
 mod histories;
 mod local;
 mod otlp;

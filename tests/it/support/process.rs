@@ -15,6 +15,8 @@ pub(crate) struct Launch {
     pub(crate) port: u16,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// A command that the node is started with, such as `strace` and its options.
+    wrapper: Vec<String>,
     /// Its working directory; `causeway-data/ID` and its log are below it.
     directory: PathBuf,
 }
@@ -24,17 +26,24 @@ impl Launch {
     pub(crate) fn by_arguments(directory: &Path, id: u32, port: u16, peer_ports: &[u16]) -> Self {
         let peer_ports = peer_ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
         let arguments = vec![id.to_string(), port.to_string(), peer_ports];
-        Self { port, arguments, environment: Vec::new(), directory: directory.to_owned() }
+        Self { port, arguments, environment: Vec::new(), wrapper: Vec::new(), directory: directory.to_owned() }
     }
 
     /// By its environment; `peers` are all nodes and where this one finds them.
     pub(crate) fn by_environment(directory: &Path, id: u32, port: u16, peers: &[(u32, u16)]) -> Self {
         let peers = peers.iter().map(|(id, port)| format!("{id}=http://127.0.0.1:{port}"));
-        let launch = Self { port, arguments: Vec::new(), environment: Vec::new(), directory: directory.to_owned() };
+        let mut launch = Self::by_arguments(directory, id, port, &[]);
+        launch.arguments.clear();
         launch
             .with("CAUSEWAY_NODE_ID", &id.to_string())
             .with("CAUSEWAY_LISTEN", &format!("127.0.0.1:{port}"))
             .with("CAUSEWAY_PEERS", &peers.collect::<Vec<_>>().join(","))
+    }
+
+    /// Started by a command that ends up as the node itself: the process is the node's.
+    pub(crate) fn under(mut self, wrapper: Vec<String>) -> Self {
+        self.wrapper = wrapper;
+        self
     }
 
     /// With one more variable.
@@ -48,7 +57,7 @@ impl Launch {
         fs::create_dir_all(&self.directory).unwrap();
         let log_path = self.directory.join(format!("{}.log", self.port));
         let log = OpenOptions::new().create(true).append(true).open(&log_path).unwrap();
-        let child = causeway()
+        let child = causeway_under(&self.wrapper)
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.directory)
@@ -69,8 +78,19 @@ impl Launch {
 
 /// The binary under test, with an environment that holds no settings. `CAUSEWAY_TEST_BINARY` names another.
 pub(crate) fn causeway() -> Command {
+    causeway_under(&[])
+}
+
+fn causeway_under(wrapper: &[String]) -> Command {
     let binary = std::env::var_os("CAUSEWAY_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_causeway").into());
-    let mut command = Command::new(binary);
+    let mut command = match wrapper {
+        [] => Command::new(binary),
+        [program, options @ ..] => {
+            let mut command = Command::new(program);
+            command.args(options).arg(binary);
+            command
+        }
+    };
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CAUSEWAY_") || name.to_string_lossy().starts_with("OTEL_") {
             command.env_remove(name);
@@ -95,15 +115,25 @@ pub(crate) struct Process {
 impl Process {
     /// Waits until it takes requests.
     pub(crate) async fn until_ready(&mut self) {
+        if let Some(status) = self.until_ready_or_ended().await {
+            panic!("the node ended with {status}:\n{}", self.log());
+        }
+    }
+
+    /// Waits until it takes requests, or has ended; says how it ended.
+    pub(crate) async fn until_ready_or_ended(&mut self) -> Option<ExitStatus> {
         let api = self.api.clone();
         let (child, log_path) = (&mut self.child, &self.log_path);
-        let ready = async || {
-            if let Some(status) = child.try_wait().unwrap() {
-                panic!("the node ended with {status}:\n{}", fs::read_to_string(log_path).unwrap());
-            }
-            api.is_ready().await.then_some(())
+        let ready = async || match child.try_wait().unwrap() {
+            Some(status) => Some(Some(status)),
+            None => api.is_ready().await.then_some(None),
         };
-        until(ready, async || format!("not ready:\n{}", fs::read_to_string(log_path).unwrap())).await;
+        until(ready, async || format!("not ready:\n{}", fs::read_to_string(log_path).unwrap())).await
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it at once, as a crash would.
