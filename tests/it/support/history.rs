@@ -113,11 +113,18 @@ impl Recorder {
 
     /// Fails, and names the file that keeps the history, when something in it is not as promised.
     pub(crate) fn judge(&self, name: &str) {
-        let outcomes = self.outcomes();
-        eprintln!("{name}: {outcomes:?}");
-        if outcomes.contains_key(&format!("{:?}", Refusal::Other)) {
-            panic!("there are answers that are never right; the history is in {}", self.save(name).display());
+        eprintln!("{name}: {:?}", self.outcomes());
+        let report = {
+            let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+            causeway_checker::check(&events)
+        };
+        eprintln!("{name}: checked {:?}", report.checked);
+        if report.violations.is_empty() {
+            return;
         }
+        let path = self.save(name);
+        let told: Vec<String> = report.violations.iter().map(|violation| format!("{violation:?}")).collect();
+        panic!("{} violations; the history is in {}\n{}", told.len(), path.display(), told.join("\n"));
     }
 
     /// Keeps the history in a file, and says in which.
