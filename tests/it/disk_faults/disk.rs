@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::support::api::{Api, send};
 use crate::support::free_ports;
 use crate::support::process::Launch;
+use crate::support::random::Random;
 
 /// The directory, and what must be in it.
 pub(super) struct Disk {
@@ -149,12 +150,13 @@ fn keys(number: u64) -> [String; 2] {
 
 /// The number, filled up with something that is hard to compress.
 fn value(number: u64, bytes: usize) -> String {
-    let mut random = crate::support::random::Random::new(number);
-    let mut text = format!("{number}:");
+    let mut random = Random::new(number);
+    let mut text = format!("{number}:").into_bytes();
     while text.len() < bytes {
-        text += &format!("{:016x}", random.number());
+        let random = random.number();
+        text.extend((0..64).step_by(4).map(|shift| b"0123456789abcdef"[(random >> shift) as usize & 15]));
     }
-    text
+    String::from_utf8(text).unwrap()
 }
 
 fn of_number(value: &Value) -> Option<u64> {
