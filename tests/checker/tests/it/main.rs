@@ -6,4 +6,6 @@ mod cluster;
 mod json;
 mod properties;
 mod random;
+mod speed;
+mod synthetic;
 mod volumes;

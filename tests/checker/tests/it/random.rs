@@ -2,11 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use causeway_checker::history::Event;
 use causeway_checker::{Report, check};
 
 use crate::cluster::{Bug, Cluster};
 
 const SEEDS: u64 = 1500;
+
+/// That all holds.
+#[track_caller]
+pub(crate) fn assert_passes(events: &[Event]) -> Report {
+    let report = check(events);
+    assert!(report.violations.is_empty(), "{:#?}", report.violations);
+    report
+}
 
 fn properties(report: &Report) -> Vec<&'static str> {
     report.violations.iter().map(|violation| violation.property).collect()
@@ -16,9 +25,7 @@ fn properties(report: &Report) -> Vec<&'static str> {
 fn a_correct_cluster_passes() {
     let mut checked: BTreeMap<&str, u64> = BTreeMap::new();
     for seed in 0..SEEDS {
-        let events = Cluster::history(seed, 100 + (seed as usize % 5) * 100, None);
-        let report = check(&events);
-        assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
+        let report = assert_passes(&Cluster::history(seed, 100 + (seed as usize % 5) * 100, None));
         report.checked.iter().for_each(|(property, checks)| *checked.entry(property).or_default() += checks);
     }
     // Bounds of tokens only; everything else often.
