@@ -90,6 +90,13 @@ impl<'a> Decoder<'a> {
         Sent { wait, seen, dots: self.vector(&context.dots) }
     }
 
+    /// A listed sibling may be of an origin that no vector has any more: one that was folded away in every answer.
+    fn number_origins(&mut self, siblings: &[Shown]) {
+        for detail in siblings.iter().filter_map(|sibling| sibling.detail) {
+            self.interner.number(detail.dot.origin);
+        }
+    }
+
     fn request(&mut self, event: u32, request: &'a Request, verdict: &mut Verdict) {
         let node = self.nodes.number(request.node);
         let sent = request.context.as_ref().map(|context| self.sent(context));
@@ -104,7 +111,10 @@ impl<'a> Decoder<'a> {
             }
         };
         let context = match (&request.outcome, &kind) {
-            (Outcome::Read { context, .. }, Kind::Read { .. }) => self.vector(&context.wait),
+            (Outcome::Read { context, states }, Kind::Read { .. }) => {
+                states.iter().for_each(|state| self.number_origins(&state.shown));
+                self.vector(&context.wait)
+            }
             (Outcome::Written { .. }, Kind::Held { write } | Kind::Seen { write }) => {
                 self.writes[*write as usize].context
             }
@@ -154,6 +164,7 @@ impl<'a> Decoder<'a> {
         let vector = self.vector(&held.vector);
         let node = self.nodes.number(held.node);
         self.finals.push(FinalRecord { event, node, vector, states: Span::default() });
+        held.keys.values().for_each(|siblings| self.number_origins(siblings));
         for (origin, parents) in &held.ancestry {
             let origin = self.interner.number(origin.to_owned());
             let entry = |dot: &Dot| Entry { origin: self.interner.number(dot.origin), counter: dot.counter };

@@ -109,7 +109,9 @@ fn haunt(model: &mut Model<'_>, gaps: &[Gap], ghosts: &[u32], found: &mut Vec<(u
 /// The names that are taken by no known write: of each origin one more than there are unknown writes, at most.
 fn gaps(model: &Model<'_>, ghosts: usize) -> Vec<Gap> {
     let mut top = vec![0; model.origins.len()];
-    for entry in &model.entries {
+    // Not what clients sent: that may be a token of another cluster, which is only ever not reached.
+    let answered = model.answers.iter().map(|answer| answer.context).chain(model.finals.iter().map(|held| held.vector));
+    for entry in answered.flat_map(|vector| model.vector(vector)) {
         top[entry.origin as usize] = entry.counter.max(top[entry.origin as usize]);
     }
     for origin in 0..model.origins.len() as u32 {

@@ -193,8 +193,9 @@ impl<'m, 'a> Replay<'m, 'a> {
     /// Takes what a read shows as what is so, where it was not sure.
     pub(crate) fn settle(&mut self, key: u32, is_there: impl Fn(&Alive) -> bool) {
         self.alive[key as usize].retain_mut(|alive| {
+            let stays = is_there(alive);
             alive.is_sure = true;
-            is_there(alive)
+            stays
         });
     }
 

@@ -44,8 +44,8 @@ pub(crate) fn judge(
 }
 
 fn learn(model: &mut Model<'_>, write: u32, detail: Detail) -> Option<&'static str> {
-    let said = model.origins.place(detail.dot.origin).map(|origin| Entry { origin, counter: detail.dot.counter });
-    let Some(said) = said else { return Some("with a name of an origin that no vector has") };
+    let origin = model.origins.place(detail.dot.origin).expect("the origins of all details were numbered");
+    let said = Entry { origin, counter: detail.dot.counter };
     match &mut model.writes[write as usize].dot {
         Some(dot) if *dot != said => Some("with another name than its write's"),
         dot => {
