@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use causeway::causality::{self, VersionVector};
 use causeway::format::token;
+use causeway_checker::Report;
 use causeway_checker::history::{
     Call, Context, Detail, Dot, Event, Final, Key, Micros, NodeEvent, NodeId, Origin, Outcome, Refusal, Request, Shown,
     State, Value, What,
@@ -111,13 +112,15 @@ impl Recorder {
         counts
     }
 
+    /// What the checker says.
+    pub(crate) fn report(&self) -> Report {
+        causeway_checker::check(&self.events.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Fails, and names the file that keeps the history, when something in it is not as promised.
     pub(crate) fn judge(&self, name: &str) {
         eprintln!("{name}: {:?}", self.outcomes());
-        let report = {
-            let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-            causeway_checker::check(&events)
-        };
+        let report = self.report();
         eprintln!("{name}: checked {:?}", report.checked);
         if report.violations.is_empty() {
             return;
