@@ -5,6 +5,7 @@
 //! Times are printed, not judged.
 
 mod cluster;
+mod histories;
 mod partitions;
 mod readme;
 mod traces;
