@@ -14,9 +14,12 @@ WORKDIR /build
 
 # Dependencies first, from the manifests alone, so that an edit in src/ doesn't build them again.
 # Tests and benchmarks named in the manifest are left out: cargo would ask for their files.
+# Members of the workspace that only serve tests need be no more than named.
 COPY Cargo.toml Cargo.lock ./
+COPY tests tests
 RUN awk '/^\[/ { skip = /^\[\[(bench|test|example)\]\]/ } !skip' Cargo.toml >Cargo.deps \
  && mv Cargo.deps Cargo.toml \
+ && for member in tests/*; do mkdir "$member/src" && touch "$member/src/lib.rs" && echo 'fn main() {}' >"$member/src/main.rs"; done \
  && mkdir src && touch src/lib.rs && echo 'fn main() {}' >src/main.rs \
  && cargo build --locked --profile "$PROFILE" --bin causeway \
  && rm -r src

@@ -138,7 +138,7 @@ impl<'a> Decoder<'a> {
                 let dot = Entry { origin: own, counter: dot.counter };
                 (Some(dot), self.vector(&context.wait), WriteOutcome::Written)
             }
-            Outcome::Unknown => (None, Span::default(), WriteOutcome::Unknown),
+            Outcome::Unknown | Outcome::Lost => (None, Span::default(), WriteOutcome::Unknown),
             Outcome::Refused { .. } | Outcome::Read { .. } => (None, Span::default(), WriteOutcome::Refused),
         };
         let number = self.writes.len() as u32;

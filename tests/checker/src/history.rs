@@ -161,6 +161,8 @@ pub enum Outcome {
     },
     /// No answer, or one that says that the outcome is unknown.
     Unknown,
+    /// As `Unknown`, but the way between client and node lost the answer: not the node's fault.
+    Lost,
 }
 
 /// Why a request was refused.

@@ -105,7 +105,7 @@ impl Recorder {
                 Outcome::Read { .. } => "read".to_owned(),
                 Outcome::Written { .. } => "written".to_owned(),
                 Outcome::Refused { refusal } => format!("{refusal:?}"),
-                Outcome::Unknown => "unknown".to_owned(),
+                Outcome::Unknown | Outcome::Lost => "unknown".to_owned(),
             };
             *counts.entry(name).or_default() += 1;
         }

@@ -1,3 +1,172 @@
-//! Simulates whole clusters.
+//! The command `simulate`: many seeds, or one with all that happened in it.
 
-fn main() {}
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use causeway_checker::check;
+use causeway_simulation::coverage::Coverage;
+use causeway_simulation::schedule::{Schedule, generate};
+use causeway_simulation::{shrink, violations, world};
+use clap::{Parser, Subcommand};
+
+/// Simulates whole clusters, each from one seed, and checks what their clients saw.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Plays the schedules of many seeds; fails when one breaks a promise, or when a kind of fault never occurred.
+    Run {
+        /// How many.
+        #[arg(default_value_t = 1_000)]
+        schedules: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+        /// At how many threads.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+        /// Don't fail for faults that never occurred (a few schedules don't have them all).
+        #[arg(long)]
+        few: bool,
+    },
+    /// Plays one schedule and prints who sent what to whom and what became visible where.
+    Show {
+        /// Its seed.
+        seed: u64,
+        /// The places of the steps that are played, with commas between; all without it.
+        #[arg(long, value_delimiter = ',')]
+        only: Option<Vec<usize>>,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { schedules, first, threads, few } => run(first, schedules, threads, few),
+        Command::Show { seed, only } => show(seed, only.as_deref()),
+    }
+}
+
+/// What all schedules of a run came to.
+#[derive(Default)]
+struct Totals {
+    coverage: Coverage,
+    checked: std::collections::BTreeMap<&'static str, u64>,
+    events: u64,
+    requests: u64,
+    faults: u64,
+    simulated_micros: u64,
+    failing: Option<u64>,
+}
+
+fn run(first: u64, schedules: u64, threads: usize, few: bool) -> ExitCode {
+    let began = std::time::Instant::now();
+    let next = AtomicU64::new(first);
+    let totals = Mutex::new(Totals::default());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| play_all(&next, first + schedules, &totals));
+        }
+    });
+    let totals = totals.into_inner().expect("no thread panicked");
+    if let Some(seed) = totals.failing {
+        explain(seed);
+        return ExitCode::FAILURE;
+    }
+    print_totals(&totals, schedules, began.elapsed().as_secs_f64());
+    let missing = totals.coverage.missing();
+    if !missing.is_empty() && !few {
+        println!("these never occurred: {}", missing.join(", "));
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn play_all(next: &AtomicU64, end: u64, totals: &Mutex<Totals>) {
+    let mut own = Totals::default();
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end {
+            break;
+        }
+        let record = world::play(&generate(seed), false);
+        let report = check(&record.history);
+        own.coverage.add(&record.coverage);
+        for (property, count) in &report.checked {
+            *own.checked.entry(property).or_default() += count;
+        }
+        own.events += record.events;
+        own.requests += record.requests;
+        own.faults += record.faults;
+        own.simulated_micros += record.length;
+        if !report.violations.is_empty() {
+            own.failing = Some(seed);
+            // The others stop at their next seed.
+            next.store(end, Ordering::Relaxed);
+            break;
+        }
+    }
+    let mut all = totals.lock().expect("no thread panicked");
+    all.coverage.add(&own.coverage);
+    for (property, count) in own.checked {
+        *all.checked.entry(property).or_default() += count;
+    }
+    all.events += own.events;
+    all.requests += own.requests;
+    all.faults += own.faults;
+    all.simulated_micros += own.simulated_micros;
+    all.failing = [all.failing, own.failing].into_iter().flatten().min();
+}
+
+fn print_totals(totals: &Totals, schedules: u64, seconds: f64) {
+    let hours = totals.simulated_micros as f64 / 3.6e9;
+    println!("{schedules} schedules, {hours:.1} simulated cluster-hours, in {seconds:.1} s: no violation");
+    println!(
+        "{} client requests, {} faults, {} events ({:.0} a second)",
+        totals.requests,
+        totals.faults,
+        totals.events,
+        totals.events as f64 / seconds
+    );
+    println!("checked:");
+    for (property, count) in &totals.checked {
+        println!("  {count:>12}  {property}");
+    }
+    println!("occurred:");
+    for (what, count) in totals.coverage.iter() {
+        println!("  {count:>12}  {what}");
+    }
+}
+
+/// Says what a failing seed breaks, and how to see it happen with as few steps as possible.
+fn explain(seed: u64) {
+    let schedule = generate(seed);
+    let found = violations(&schedule);
+    let Some(first) = found.first() else {
+        println!("seed {seed} failed once and not again: the simulation is not deterministic");
+        return;
+    };
+    println!("seed {seed} breaks '{}': {}", first.property, first.message);
+    let fails = |fewer: &Schedule| violations(fewer).iter().any(|other| other.property == first.property);
+    let places = shrink::shrink(&schedule, fails);
+    let list: Vec<String> = places.iter().map(usize::to_string).collect();
+    println!("{} of its {} steps are enough. To see it happen:", places.len(), schedule.steps.len());
+    println!("  cargo run --release -p causeway-simulation -- show {seed} --only {}", list.join(","));
+}
+
+fn show(seed: u64, places: Option<&[usize]>) -> ExitCode {
+    let schedule = generate(seed);
+    let schedule = places.map_or_else(|| schedule.clone(), |places| shrink::only(&schedule, places));
+    let record = world::play(&schedule, true);
+    println!("seed {seed}: {:?}", schedule.settings);
+    print!("{}", record.trace);
+    let report = check(&record.history);
+    for violation in &report.violations {
+        println!("breaks '{}': {}", violation.property, violation.message);
+    }
+    if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

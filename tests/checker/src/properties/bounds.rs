@@ -25,7 +25,7 @@ pub(crate) fn check(events: &[Event], verdict: &mut Verdict) {
                 Outcome::Read { context, .. } | Outcome::Written { context, .. } => {
                     check_context(index, context, verdict)
                 }
-                Outcome::Refused { .. } | Outcome::Unknown => {}
+                Outcome::Refused { .. } | Outcome::Unknown | Outcome::Lost => {}
             },
             Event::Node(_) | Event::Final(_) => {}
         }

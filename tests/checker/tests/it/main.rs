@@ -3,6 +3,7 @@
 
 mod builder;
 mod cluster;
+mod dice;
 mod json;
 mod properties;
 mod random;

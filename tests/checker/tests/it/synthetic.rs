@@ -7,7 +7,7 @@ use causeway_checker::history::{
     Resolve, Shown, State, Value, Vector, Volume, What,
 };
 
-use crate::cluster::Random;
+use crate::dice::Random;
 
 struct Op {
     dot: Dot,

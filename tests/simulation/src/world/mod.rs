@@ -1,0 +1,291 @@
+//! The world: carries out a schedule, one event after the other.
+
+mod faults;
+mod finish;
+mod replication;
+mod requests;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use causeway::causality::NodeId;
+use causeway::replica::{Effect, Input, TICK_MS};
+use causeway_checker::history::Volume as VolumeOf;
+
+use crate::Micros;
+use crate::machine::{DiskFault, Machine};
+use crate::network::{Letter, Network};
+use crate::recorder::{Record, short_dot, short_dots};
+use crate::schedule::{Action, Schedule, Settings};
+use crate::session::{Request, Session};
+use crate::volume::Commit;
+
+/// A commit of a slow disk takes up to this long.
+const SLOW_COMMIT: Micros = 400_000;
+
+/// Something that is going to happen.
+#[derive(Clone, Debug)]
+pub enum Happening {
+    /// A step of the schedule is due.
+    Step(usize),
+    /// A process is to look at its clock.
+    Tick(usize, u64),
+    /// The disk is through with a commit.
+    Synced(usize, u64),
+    /// The process hears of that.
+    Committed(usize, u64, Result<u64, ()>),
+    /// A push reaches a machine.
+    Push(usize, Letter),
+    /// What became of a push reaches its sender: the answer's bytes, or a connection that was refused.
+    Pushed(Letter, Option<Vec<u8>>),
+    /// A push's sender has waited long enough.
+    GiveUp(Letter),
+    /// A client's request reaches its machine.
+    Asked(usize),
+    /// It has waited long enough for its context.
+    ContextDeadline(usize),
+    /// An answer reaches its client.
+    Answered(usize, requests::Reply),
+    /// A client has waited long enough.
+    ClientGivesUp(usize),
+    /// All is healed.
+    End,
+    /// See whether everything has come to rest.
+    Poll,
+}
+
+/// Everything there is.
+pub struct World {
+    now: Micros,
+    settings: Settings,
+    queue: BinaryHeap<Reverse<(Micros, u64)>>,
+    coming: BTreeMap<u64, Happening>,
+    next_event: u64,
+    machines: Vec<Machine>,
+    network: Network,
+    sessions: Vec<Session>,
+    requests: Vec<Request>,
+    next_try: u64,
+    next_value: u64,
+    keys: Vec<causeway::replica::Key>,
+    clients: fastrand::Rng,
+    record: Record,
+    is_over: bool,
+    healed: bool,
+    rest_by: Micros,
+    seed: u64,
+}
+
+/// Carries out a schedule. The same schedule gives the same record, to the byte.
+pub fn play(schedule: &Schedule, traced: bool) -> Record {
+    let mut world = World::new(schedule, traced);
+    for machine in 0..world.machines.len() {
+        world.start(machine, VolumeOf::Empty);
+    }
+    for (index, step) in schedule.steps.iter().enumerate() {
+        world.at(step.at, Happening::Step(index));
+    }
+    world.at(schedule.end, Happening::End);
+    while !world.is_over {
+        let Some(Reverse((at, number))) = world.queue.pop() else { break };
+        let happening = world.coming.remove(&number).expect("what is queued is there");
+        world.now = at;
+        world.record.events += 1;
+        match happening {
+            Happening::Step(index) => match &schedule.steps[index].action {
+                Action::Client(step) => world.client_step(step.clone()),
+                Action::Fault(fault) => world.fault(fault),
+            },
+            other => world.happen(other),
+        }
+    }
+    world.record.length = world.now;
+    world.record
+}
+
+impl World {
+    fn new(schedule: &Schedule, traced: bool) -> Self {
+        let Schedule { seed, settings, .. } = schedule;
+        let machine = |index| Machine::new(index, NodeId(index as u32), *seed);
+        Self {
+            now: 0,
+            settings: settings.clone(),
+            queue: BinaryHeap::new(),
+            coming: BTreeMap::new(),
+            next_event: 0,
+            machines: (0..settings.nodes).map(machine).collect(),
+            network: Network::new(*seed, settings),
+            sessions: (0..settings.sessions).map(|_| Session::default()).collect(),
+            requests: Vec::new(),
+            next_try: 0,
+            next_value: 0,
+            keys: (0..settings.keys).map(|key| format!("k{key}").into()).collect(),
+            clients: fastrand::Rng::with_seed(seed ^ 0x0063_6c69),
+            record: Record::new(traced),
+            is_over: false,
+            healed: false,
+            rest_by: 0,
+            seed: *seed,
+        }
+    }
+
+    fn at(&mut self, at: Micros, happening: Happening) {
+        self.next_event += 1;
+        // What was due while its node was paused is due now.
+        self.queue.push(Reverse((at.max(self.now), self.next_event)));
+        self.coming.insert(self.next_event, happening);
+    }
+
+    fn after(&mut self, wait: Micros, happening: Happening) {
+        self.at(self.now + wait, happening);
+    }
+
+    /// Whether this run of the process is still the one that runs there.
+    fn runs(&self, machine: usize, boot: u64) -> bool {
+        self.machines[machine].process.as_ref().is_some_and(|process| process.boot == boot)
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        if let Some(machine) = self.concerned(&happening)
+            && let Some(backlog) = &mut self.machines[machine].paused
+        {
+            backlog.push(happening);
+            return;
+        }
+        match happening {
+            Happening::Step(_) => unreachable!("taken by `play`, which has the schedule"),
+            Happening::Tick(machine, boot) if self.runs(machine, boot) => self.tick(machine, boot),
+            Happening::Synced(machine, boot) if self.runs(machine, boot) => self.synced(machine, boot),
+            Happening::Committed(machine, boot, outcome) if self.runs(machine, boot) => {
+                self.committed(machine, outcome);
+            }
+            Happening::Tick(..) | Happening::Synced(..) | Happening::Committed(..) => {}
+            Happening::Push(machine, letter) => self.push_arrives(machine, letter),
+            Happening::Pushed(letter, answer) => self.answer_arrives(&letter, answer),
+            Happening::GiveUp(letter) => self.give_up(&letter),
+            Happening::Asked(request) => self.asked(request),
+            Happening::ContextDeadline(request) => self.context_deadline(request),
+            Happening::Answered(request, reply) => self.answered(request, reply),
+            Happening::ClientGivesUp(request) => self.client_gives_up(request),
+            Happening::End => self.heal_everything(),
+            Happening::Poll => self.poll(),
+        }
+    }
+
+    /// The machine that has to run for something to happen.
+    fn concerned(&self, happening: &Happening) -> Option<usize> {
+        match happening {
+            Happening::Tick(machine, _)
+            | Happening::Synced(machine, _)
+            | Happening::Committed(machine, ..)
+            | Happening::Push(machine, _) => Some(*machine),
+            Happening::Pushed(letter, _) | Happening::GiveUp(letter) => Some(letter.sender.0),
+            Happening::Asked(request) | Happening::ContextDeadline(request) => {
+                Some(self.requests[*request].step.machine)
+            }
+            _ => None,
+        }
+    }
+
+    fn start(&mut self, machine: usize, volume: VolumeOf) {
+        let (now, settings) = (self.now, self.settings.clone());
+        self.machines[machine].start(machine, &settings, now);
+        self.record.up(now, machine, volume);
+        let vector = self.machines[machine].volume.vector();
+        self.record.say(now, || format!("node{machine} starts on {}", short_dots(vector.entries())));
+        let boot = self.machines[machine].process.as_ref().expect("it was just started").boot;
+        self.after(machine as Micros * 1_000, Happening::Tick(machine, boot));
+    }
+
+    fn tick(&mut self, machine: usize, boot: u64) {
+        self.feed(machine, Input::Tick);
+        self.after(TICK_MS * 1_000, Happening::Tick(machine, boot));
+    }
+
+    /// Gives an input to the replica that runs on a machine, and carries out what it wants.
+    fn feed(&mut self, machine: usize, input: Input) {
+        let now = self.machines[machine].now(self.now);
+        let Machine { process, volume, .. } = &mut self.machines[machine];
+        let Some(process) = process.as_mut() else { return };
+        let effects = process.replica.handle(now, input, volume);
+        for effect in effects {
+            self.carry_out(machine, effect);
+        }
+        self.commit(machine);
+    }
+
+    fn carry_out(&mut self, machine: usize, effect: Effect) {
+        match effect {
+            Effect::Append(append) => {
+                let process = self.machines[machine].process.as_mut().expect("its replica just spoke");
+                match append.op.parents.len() {
+                    0 => {}
+                    1 => self.record.coverage.count("incarnation with a parent"),
+                    _ => self.record.coverage.count("incarnation with several parents"),
+                }
+                process.staged.push(append);
+            }
+            Effect::Written { request, outcome } => self.written(machine, request, outcome),
+            Effect::Pushed { request, outcome } => self.pushed(machine, request, outcome),
+            Effect::Send(send) => self.send(machine, send),
+            Effect::Visible(visible) => self.record.say(self.now, || {
+                let from = visible.from.map_or("a client".to_owned(), |node| format!("node{node}"));
+                format!("node{machine} makes {} of {from} visible", short_dot(visible.op.dot))
+            }),
+            Effect::Acknowledged { .. } => {}
+            Effect::Peer { link, change, .. } => {
+                self.record.say(self.now, || format!("node{machine} finds its peer {}: {change:?}", link.0));
+            }
+        }
+    }
+
+    /// Hands what was staged to the disk, if that is idle.
+    fn commit(&mut self, machine: usize) {
+        let (shortest, longest) = self.settings.commit;
+        let Machine { process, rng, slow, .. } = &mut self.machines[machine];
+        let Some(process) = process.as_mut() else { return };
+        if process.is_committing || process.staged.is_empty() {
+            return;
+        }
+        let commit = Commit::new(std::mem::take(&mut process.staged), process.replica.checkpoint());
+        process.committing = Some(commit);
+        process.is_committing = true;
+        let takes = if *slow { rng.u64(longest..longest + SLOW_COMMIT) } else { rng.u64(shortest..longest) };
+        let boot = process.boot;
+        self.after(takes, Happening::Synced(machine, boot));
+    }
+
+    /// The disk is through with a commit: it is there for readers, and the process will hear of it.
+    fn synced(&mut self, machine: usize, boot: u64) {
+        let Machine { process, volume, disk_fault, unsure, .. } = &mut self.machines[machine];
+        let Some(process) = process.as_mut() else { return };
+        let Some(commit) = process.committing.take() else { return };
+        let outcome = match disk_fault {
+            None => {
+                volume.apply(&commit);
+                Ok(commit.through)
+            }
+            Some(fault) => {
+                if *fault == DiskFault::Sync {
+                    *unsure = Some(commit);
+                }
+                Err(())
+            }
+        };
+        self.after(20, Happening::Committed(machine, boot, outcome));
+    }
+
+    fn committed(&mut self, machine: usize, outcome: Result<u64, ()>) {
+        let Some(process) = self.machines[machine].process.as_mut() else { return };
+        process.is_committing = false;
+        match outcome {
+            Ok(through) => self.feed(machine, Input::Persisted { through }),
+            Err(()) => {
+                process.staged.clear();
+                self.record.say(self.now, || format!("node{machine}: a commit failed, it is read-only"));
+                self.feed(machine, Input::PersistFailed);
+            }
+        }
+        self.look_at_waiting(machine);
+    }
+}
