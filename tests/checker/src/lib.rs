@@ -20,13 +20,14 @@ mod report;
 pub use report::{MAX_VIOLATIONS, Report, Violation};
 
 use history::Event;
-use properties::{availability, bounds, convergence, durability, final_state, monotonic_reads};
+use properties::{availability, bounds, convergence, durability, final_state, monotonic_reads, only_seen};
 use report::Verdict;
 
 /// Checks a whole history: everything that clients did to a cluster, from when it was empty.
 pub fn check(events: &[Event]) -> Report {
     let mut verdict = Verdict::default();
     bounds::check(events, &mut verdict);
+    only_seen::check(events, &mut verdict);
     let mut model = build::build(events, &mut verdict);
     availability::check(&mut model, &mut verdict);
     let model = model;

@@ -43,13 +43,14 @@ pub(crate) enum Property {
     Convergence,
     Atomicity,
     Durability,
+    OnlySeen,
     StateOrder,
     ArrivalOrder,
     Availability,
     Bounds,
 }
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "exact-reads",
     "no-phantoms",
     "dot-reuse",
@@ -63,6 +64,7 @@ const NAMES: [&str; 17] = [
     "convergence",
     "atomicity",
     "durability",
+    "only-seen",
     "state-order",
     "arrival-order",
     "availability",

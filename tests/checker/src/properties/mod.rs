@@ -15,6 +15,7 @@ pub(crate) mod monotonic_reads;
 pub(crate) mod monotonic_writes;
 pub(crate) mod no_cycles;
 pub(crate) mod no_phantoms;
+pub(crate) mod only_seen;
 pub(crate) mod read_your_writes;
 pub(crate) mod state_order;
 pub(crate) mod writes_follow_reads;
