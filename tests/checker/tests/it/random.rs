@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use causeway_checker::history::Event;
 use causeway_checker::{Report, check};
 
-use crate::cluster::{Bug, Cluster};
+use crate::bug::Bug;
+use crate::cluster::Cluster;
 
 const SEEDS: u64 = 1500;
 
