@@ -2,14 +2,14 @@
 
 use crate::ghosts::{self, Ghosts};
 use crate::hash::QuickMap;
-use crate::history::{Call, Context, Dot, Event, Final, Outcome, Replaces, Request, Shown};
+use crate::history::{Call, Context, Dot, Event, Final, Micros, NodeId, Outcome, Replaces, Request, Shown};
 use crate::model::{
     Answer, DetailRecord, FinalRecord, Kind, Model, PHANTOM, Sent, ShownRecord, Span, StateRecord, Write, WriteOutcome,
     WrittenKey,
 };
 use crate::nodes::Nodes;
 use crate::order;
-use crate::origins::{Entry, Interner};
+use crate::origins::{Entry, Interner, Origins};
 use crate::properties::{dot_reuse, no_phantoms};
 use crate::report::Verdict;
 
@@ -200,7 +200,8 @@ impl<'a> Decoder<'a> {
             origins.close(&self.entries[held.vector.range()], &mut closure);
             known.iter_mut().zip(&closure).for_each(|(known, counter)| *known |= *counter > 0);
         }
-        origins.set_known(&known);
+        let hides = hiding(&self.nodes, &origins, &self.entries, &self.writes, &self.answers);
+        origins.set_known(&known, &hides);
         let model = Model {
             events,
             nodes: self.nodes,
@@ -219,6 +220,36 @@ impl<'a> Decoder<'a> {
         };
         (model, self.values, self.key_numbers)
     }
+}
+
+/// Says before which origins there may be one that nobody met, because all its writes have unknown outcomes: an unknown
+/// write to its node had begun before the origin was first seen.
+fn hiding(nodes: &Nodes, origins: &Origins, entries: &[Entry], writes: &[Write], answers: &[Answer]) -> Vec<bool> {
+    let mut hides = vec![false; origins.len()];
+    let is_mixed = ghosts::are_names_mixed(nodes, origins, writes);
+    let mut first: Vec<(NodeId, Micros)> = Vec::new();
+    for write in writes.iter().filter(|write| write.outcome == WriteOutcome::Unknown) {
+        let id = if is_mixed { 0 } else { nodes.id(write.node) };
+        match first.iter_mut().find(|(other, _)| *other == id) {
+            Some((_, start)) => *start = write.start.min(*start),
+            None => first.push((id, write.start)),
+        }
+    }
+    if first.is_empty() {
+        return hides;
+    }
+    let mut seen = vec![Micros::MAX; origins.len()];
+    for answer in answers {
+        for entry in &entries[answer.context.range()] {
+            let seen = &mut seen[entry.origin as usize];
+            *seen = answer.end.min(*seen);
+        }
+    }
+    for (origin, (hides, seen)) in (0..).zip(hides.iter_mut().zip(seen)) {
+        let id = if is_mixed { 0 } else { origins.name(origin).node };
+        *hides = first.iter().any(|(other, start)| *other == id && *start <= seen);
+    }
+    hides
 }
 
 /// The second pass: what reads show.

@@ -5,8 +5,9 @@
 //! they would have replaced may be gone. Where no names are missing no unknown write took place.
 
 use crate::history::Micros;
-use crate::model::{Model, WriteOutcome};
-use crate::origins::{Entry, OriginIndex};
+use crate::model::{Model, Write, WriteOutcome};
+use crate::nodes::Nodes;
+use crate::origins::{Entry, OriginIndex, Origins};
 use crate::properties::no_phantoms;
 use crate::report::Verdict;
 
@@ -58,11 +59,7 @@ pub(crate) fn find(model: &mut Model<'_>, verdict: &mut Verdict) {
     if gaps.is_empty() {
         return;
     }
-    // A write's name mostly has its node's id; a node on the copy of another's volume gives names of that.
-    let mixed = model
-        .writes
-        .iter()
-        .any(|write| write.dot.is_some_and(|dot| model.origins.name(dot.origin).node != model.nodes.id(write.node)));
+    let mixed = are_names_mixed(&model.nodes, &model.origins, &model.writes);
     let group = |node: u32| if mixed { 0 } else { node };
     ghosts.sort_by_key(|write| model.write(*write).start);
     let mut gaps: Vec<Gap> = gaps.into_iter().map(|gap| Gap { group: group(gap.group), ..gap }).collect();
@@ -75,6 +72,13 @@ pub(crate) fn find(model: &mut Model<'_>, verdict: &mut Verdict) {
     }
     found.sort_by_key(|(key, ghost)| (*key, ghost.write));
     model.ghosts.by_key = found;
+}
+
+/// Whether some node gives its writes names of another: one that runs on the copy of another's volume. Otherwise each
+/// write's name has its node's id.
+pub(crate) fn are_names_mixed(nodes: &Nodes, origins: &Origins, writes: &[Write]) -> bool {
+    let is_other = |write: &Write| write.dot.is_some_and(|dot| origins.name(dot.origin).node != nodes.id(write.node));
+    writes.iter().any(is_other)
 }
 
 /// Shares out the missing names of one group of nodes among its unknown writes.

@@ -133,11 +133,11 @@ impl Origins {
         }
     }
 
-    /// Notes for which origins it is not known whether they have parents. With no other origin of its node there is
-    /// nothing that it could imply.
-    pub(crate) fn set_known(&mut self, known: &[bool]) {
+    /// Notes for which origins it is not known whether they have parents. It does not matter where there is nothing that
+    /// they could imply: no other origin of the node, and none that may be hidden before it.
+    pub(crate) fn set_known(&mut self, known: &[bool], hides: &[bool]) {
         for (origin, (first, end)) in self.siblings.iter().enumerate() {
-            self.unsure[origin] = !known[origin] && end - first > 1;
+            self.unsure[origin] = !known[origin] && (end - first > 1 || hides[origin]);
         }
     }
 
