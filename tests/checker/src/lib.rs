@@ -1,6 +1,6 @@
 //! Checks what clients of a Causeway cluster saw against what Causeway promises.
 //!
-//! A [history](history) goes in, a [`Report`] comes out: for each property how often it was checked, and where it does
+//! A [`history`] goes in, a [`Report`] comes out: for each property how often it was checked, and where it does
 //! not hold. A check is near linear in the length of the history. It shares no code with the product, decides by what
 //! clients were told (names, vectors, values), and never by a clock except where one request ended before another began.
 

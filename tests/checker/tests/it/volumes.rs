@@ -112,3 +112,24 @@ fn a_wiped_node_owes_its_own_past_no_more() {
     history.held_in_the_end(0, "", &[]).held_in_the_end(1, "", &[]);
     history.passes("durability");
 }
+
+#[test]
+fn a_volume_that_lives_twice() {
+    let mut history = History::of_nodes(2);
+    history.held(1, 0, 1, "x", ["0.1:1", "0.1:1"]);
+    let taken = history.now + 5;
+    // The client's node 5 runs on a copy of node 0's volume, and gives its writes names of node 0.
+    history.node(5, What::Up(Volume::Copy { taken }));
+    history.held(2, 5, 2, "x", ["0.9:1", "0.9:1"]);
+    history.held(1, 0, 3, "x", ["0.1:2", "0.1:2"]);
+    history.node(5, What::Down).unknown(2, 5, 4, "y").node(5, What::Up(Volume::Kept));
+    let held: &[(&str, Listed<'_>)] = &[("x", &[(2, "0.9:1", 3), (3, "0.1:2", 4)]), ("y", &[(4, "0.9:2", 5)])];
+    let ancestry = &[("0.9:1", "0.1:1")];
+    let mut lost = History { events: history.events.clone(), now: history.now };
+    for node in [0, 1, 5] {
+        history.held_in_the_end_of(node, "0.1:2 0.9:2", ancestry, held);
+        lost.held_in_the_end_of(node, "0.9:2", ancestry, &[held[0], held[1]]);
+    }
+    history.passes("final-state");
+    lost.breaks("final-state");
+}
