@@ -22,11 +22,16 @@ pub(super) struct Text<'a> {
 impl Text<'_> {
     /// The text, if it is UTF-8.
     pub(super) fn as_str(&self) -> Result<&str, Problem> {
-        std::str::from_utf8(&self.bytes).map_err(|error| {
-            let detail = format!("the body is not UTF-8 from its byte {} on", error.valid_up_to());
-            Problem::new(Kind::BadUtf8, detail)
-        })
+        utf8(&self.bytes)
     }
+}
+
+/// A body's bytes as text.
+pub(super) fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let detail = format!("the body is not UTF-8 from its byte {} on", error.valid_up_to());
+        Problem::new(Kind::BadUtf8, detail)
+    })
 }
 
 /// Reads a body that must be JSON.

@@ -9,6 +9,7 @@
 //! what it means (parameters, fields, conditions that are not known are refused); memory is bounded. Must not
 //! decide anything about causality, know how anything is stored, or talk to peers.
 
+pub mod bodies;
 mod body;
 mod headers;
 mod json;

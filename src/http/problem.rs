@@ -151,6 +151,11 @@ impl Problem {
         Self(Box::new(Parts { kind, detail: detail.into(), members: Map::new(), header: None }))
     }
 
+    /// What is wrong, for people.
+    pub(super) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// Adds a member such as `key` or `limit`.
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.0.members.insert(name.to_owned(), value.into());

@@ -7,6 +7,7 @@ mod compose;
 mod crashes;
 mod disk_faults;
 mod histories;
+mod corpus;
 mod local;
 mod otlp;
 mod partitions;
