@@ -110,6 +110,38 @@ fn a_write_adds_only_itself_to_what_was_seen() {
 }
 
 #[test]
+fn what_a_vector_includes_is_no_dot_above_it() {
+    let ancestry = Ancestry::new();
+    let read = CausalContext::of_state([origin(1, 7).dot(3)].into_iter().collect());
+    assert_eq!(read.clone().after_write(origin(1, 7).dot(3), &ancestry), read);
+}
+
+#[test]
+fn a_vector_includes_another_when_it_covers_every_entry() {
+    let ancestry = restored();
+    let vector = |dots: &[Dot]| dots.iter().copied().collect::<VersionVector>();
+    let held = vector(&[origin(0, 2).dot(1), origin(1, 7).dot(3)]);
+    assert!(ancestry.includes(&held, &vector(&[origin(0, 1).dot(5), origin(1, 7).dot(2)])));
+    assert!(!ancestry.includes(&held, &vector(&[origin(0, 1).dot(6), origin(1, 7).dot(2)])));
+    assert!(!ancestry.includes(&held, &vector(&[origin(0, 1).dot(5), origin(1, 7).dot(4)])));
+}
+
+#[test]
+fn an_ancestry_lists_the_incarnations_that_have_parents() {
+    let ancestry = restored();
+    let listed: Vec<_> = ancestry.iter().map(|(origin, parents)| (origin, parents.len())).collect();
+    assert_eq!(listed, [(origin(0, 2), 1), (origin(0, 3), 2)]);
+}
+
+#[test]
+fn a_clock_goes_on_from_what_was_stored() {
+    let stored = Hlc::at(WallMs(5_000));
+    let mut clock = HybridClock::resume(stored);
+    assert_eq!(clock.last(), stored);
+    assert!(clock.tick(WallMs(1_000)) > stored, "the wall clock was set back");
+}
+
+#[test]
 fn past_its_limit_a_context_forgets_the_oldest_dot() {
     let ancestry = Ancestry::new();
     let mut context = CausalContext::default();

@@ -109,10 +109,10 @@ impl Link {
             // This node may have learned by now why it is so.
             implied.retain(|dot| !ancestry.covers(&statement.vector, *dot));
         }
-        let old = self.known.replace(Known { statement, implied });
-        let boot = self.known.as_ref().map(|known| known.statement.boot);
-        if let Some(old) = old.filter(|old| Some(old.statement.boot) != boot) {
-            self.old_boots.retain(|old| Some(*old) != boot);
+        let boot = statement.boot;
+        // Another boot's, if there is one: that of the same was taken out above.
+        if let Some(old) = self.known.replace(Known { statement, implied }) {
+            self.old_boots.retain(|old| *old != boot);
             self.old_boots.push_back(old.statement.boot);
             if self.old_boots.len() > MAX_OLD_BOOTS {
                 self.old_boots.pop_front();

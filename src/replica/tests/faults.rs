@@ -15,10 +15,14 @@ struct Lone {
 
 impl Lone {
     fn new(peer: Option<NodeId>) -> Self {
-        let options = ReplicaOptions::new("test", NodeId(0), vec![peer]);
+        Self::with(ReplicaOptions::new("test", NodeId(0), vec![peer]))
+    }
+
+    fn with(options: ReplicaOptions) -> Self {
+        let peers = options.peers.len();
         let replica = Replica::new(options, Seed { boot: 1, random: 1 }, Recovered::default());
         let mut lone = Self { replica, now_ms: 1_000, position: 0 };
-        assert_eq!(lone.feed(Input::Tick).len(), 1, "the first digest");
+        assert_eq!(lone.feed(Input::Tick).len(), peers, "the first digests");
         lone
     }
 
@@ -56,6 +60,13 @@ impl Lone {
         self.feed(Input::Push { request: RequestId(0), push })
     }
 
+    /// Another node's op, brought by that node and durable.
+    fn takes(&mut self, op: Op) {
+        let statement = statement(op.dot.origin.node, 3, op.dot.counter, &[op.dot]);
+        drop(self.heard(statement, vec![Arc::new(op)]));
+        drop(self.persist());
+    }
+
     fn lacks(&self) -> Vec<OpRange> {
         self.replica.view().links[0].lacks.clone()
     }
@@ -70,9 +81,13 @@ fn sends_ops(effects: &[Effect]) -> bool {
 }
 
 fn op_of(origin: Origin) -> Arc<Op> {
+    Arc::new(op(origin.dot(1), &[]))
+}
+
+fn op(dot: Dot, parents: &[Dot]) -> Op {
     let entries = vec![Entry { key: "k".into(), value: Some("v".into()), replaces: Vec::new() }];
-    let (parents, deps, hlc) = (Vec::new(), Vec::new(), crate::causality::Hlc::default());
-    Arc::new(Op { dot: origin.dot(1), parents, deps, hlc, entries, trace: None, idempotency_key: None })
+    let (deps, hlc) = (Vec::new(), crate::causality::Hlc::default());
+    Op { dot, parents: parents.to_vec(), deps, hlc, entries, trace: None, idempotency_key: None }
 }
 
 /// A node that takes no ops, but answers digests: each answer makes the next push look possible.
@@ -150,4 +165,166 @@ fn how_long_one_node_lagged_says_nothing_about_the_next_at_its_address() {
     drop(lone.feed(Input::SendFailed { link: LinkId(0), rejection }));
     let effects = lone.answered(Vec::new(), statement(NodeId(2), 8, 1, &[]), Vec::new());
     assert!(!sends_ops(&effects), "forwarded at the first statement");
+}
+
+/// The peer took an op and can't deliver it yet: its statement does not include it.
+#[test]
+fn what_a_peer_took_is_not_sent_again_while_it_may_wait_there() {
+    let mut lone = Lone::new(Some(PEER));
+    drop(lone.answered(Vec::new(), statement(PEER, 7, 1, &[]), Vec::new()));
+    let own = lone.write();
+    let effects = lone.answered(vec![own], statement(PEER, 7, 2, &[]), Vec::new());
+    assert!(!sends_ops(&effects), "sent again at once");
+    let digest = lone.after(500).feed(Input::Tick);
+    assert!(digest.len() == 1 && !sends_ops(&digest), "{digest:?}");
+    drop(lone.answered(Vec::new(), statement(PEER, 7, 3, &[]), Vec::new()));
+    drop(lone.after(500).feed(Input::Tick));
+    let effects = lone.answered(Vec::new(), statement(PEER, 7, 4, &[]), Vec::new());
+    assert!(sends_ops(&effects), "after a second it may be lost there");
+}
+
+/// Two nodes bring a third one's ops to the same peer; one of them stops.
+#[test]
+fn a_peer_that_had_a_forwarded_op_before_gets_no_more_of_its_origin_at_once() {
+    for (redundant, goes_on) in [(0, true), (1, false)] {
+        let mut lone = Lone::new(Some(PEER));
+        let other = Origin::new(NodeId(5), Incarnation(9));
+        lone.takes(op(other.dot(1), &[]));
+        drop(lone.answered(Vec::new(), statement(PEER, 7, 1, &[]), Vec::new()));
+        drop(lone.after(600).feed(Input::Tick));
+        let forwards = lone.answered(Vec::new(), statement(PEER, 7, 2, &[]), Vec::new());
+        assert!(sends_ops(&forwards), "the direct way is cut");
+        // Meanwhile there is one more.
+        lone.takes(op(other.dot(2), &[]));
+        let receiver = statement(PEER, 7, 3, &[other.dot(1)]);
+        let answer = Answer { receiver, implied: Vec::new(), missing: Vec::new(), redundant };
+        let effects = lone.feed(Input::Answered { link: LinkId(0), carried: vec![other.dot(1)], answer });
+        assert_eq!(sends_ops(&effects), goes_on, "{redundant} of the ops were there before");
+    }
+}
+
+/// This node's own ops go on, even when somebody else brought one of them first.
+#[test]
+fn a_redundant_op_of_this_node_does_not_make_it_forget_what_lags() {
+    let mut lone = Lone::new(Some(PEER));
+    drop(lone.answered(Vec::new(), statement(PEER, 7, 1, &[]), Vec::new()));
+    let own = lone.write();
+    let answer = |number| Answer {
+        receiver: statement(PEER, 7, number, &[]),
+        implied: Vec::new(),
+        missing: Vec::new(),
+        redundant: 1,
+    };
+    drop(lone.feed(Input::Answered { link: LinkId(0), carried: vec![own], answer: answer(2) }));
+    drop(lone.after(600).feed(Input::Tick));
+    drop(lone.feed(Input::Answered { link: LinkId(0), carried: vec![own], answer: answer(3) }));
+    drop(lone.after(600).feed(Input::Tick));
+    let effects = lone.feed(Input::Answered { link: LinkId(0), carried: Vec::new(), answer: answer(4) });
+    assert!(sends_ops(&effects), "it lags since more than a second");
+}
+
+/// It answers, and takes no ops; now it pushes something itself.
+#[test]
+fn a_peer_that_refuses_ops_is_not_tried_sooner_because_it_was_heard() {
+    let mut lone = Lone::new(Some(PEER));
+    drop(lone.answered(Vec::new(), statement(PEER, 7, 1, &[]), Vec::new()));
+    lone.write();
+    let mut number = 2;
+    let mut tries = 0;
+    while sends_ops(&lone.answered(Vec::new(), statement(PEER, 7, number, &[]), Vec::new())) {
+        (number, tries) = (number + 1, tries + 1);
+        assert!(tries < 10, "no pause");
+    }
+    let effects = lone.heard(statement(PEER, 7, number + 1, &[]), Vec::new());
+    assert!(!sends_ops(&effects), "what it says did not end the pause");
+}
+
+/// A peer that lost the answer pushes the same op again while it waits in the delivery buffer.
+#[test]
+fn an_op_that_waits_is_not_taken_twice() {
+    let mut lone = Lone::new(Some(PEER));
+    let other = Origin::new(PEER, Incarnation(9));
+    let second = Arc::new(op(other.dot(2), &[]));
+    assert_eq!(lone.replica.view().waiting_ops, 0);
+    drop(lone.heard(statement(PEER, 7, 1, &[]), vec![second.clone()]));
+    drop(lone.heard(statement(PEER, 7, 2, &[]), vec![second]));
+    let view = lone.replica.view();
+    assert_eq!((view.waiting_ops, view.redundant_ops), (1, 1));
+}
+
+/// Refused for lack of room, for more reasons than an answer has room to name.
+#[test]
+fn an_answer_names_sixteen_missing_ops_at_most() {
+    let mut options = ReplicaOptions::new("test", NodeId(0), vec![Some(PEER)]);
+    options.max_waiting_ops = 0;
+    let mut lone = Lone::with(options);
+    let ops = (0..40).map(|life| Arc::new(op(Origin::new(PEER, Incarnation(life)).dot(2), &[])));
+    let effects = lone.heard(statement(PEER, 7, 1, &[]), ops.collect());
+    let missing = effects.into_iter().find_map(|effect| match effect {
+        Effect::Pushed { outcome: Ok(answer), .. } => Some(answer.missing.len()),
+        _ => None,
+    });
+    assert_eq!(missing, Some(16));
+}
+
+/// The peer said that it has an incarnation by implication; this node does not know of what.
+#[test]
+fn what_is_implied_at_a_peer_implies_its_parents_there() {
+    let mut lone = Lone::new(Some(PEER));
+    let lives = [1, 2, 3].map(|life| Origin::new(NodeId(5), Incarnation(life)).dot(1));
+    lone.takes(op(lives[0], &[]));
+    lone.takes(op(lives[1], &[lives[0]]));
+    drop(lone.answered(Vec::new(), statement(PEER, 7, 1, &[]), Vec::new()));
+    assert_eq!(lone.lacks().len(), 2);
+    drop(lone.answered(Vec::new(), statement(PEER, 7, 2, &[lives[2]]), vec![lives[1]]));
+    assert_eq!(lone.lacks(), []);
+}
+
+/// A late copy of a push says again what was known before: that is no sign that nothing moves.
+#[test]
+fn a_statement_heard_again_shows_no_lack_of_progress() {
+    let mut lone = Lone::new(Some(PEER));
+    lone.takes(op(Origin::new(NodeId(5), Incarnation(9)).dot(1), &[]));
+    drop(lone.answered(Vec::new(), statement(PEER, 7, 1, &[]), Vec::new()));
+    let again = lone.after(600).heard(statement(PEER, 7, 1, &[]), Vec::new());
+    assert!(!sends_ops(&again));
+    drop(lone.answered(Vec::new(), statement(PEER, 7, 1, &[]), Vec::new()));
+    let effects = lone.answered(Vec::new(), statement(PEER, 7, 2, &[]), Vec::new());
+    assert!(sends_ops(&effects), "half a second, and nothing moved");
+}
+
+/// What waited in its delivery buffer is gone.
+#[test]
+fn a_peer_that_restarted_gets_what_it_took_before_at_once() {
+    let mut lone = Lone::new(Some(PEER));
+    drop(lone.answered(Vec::new(), statement(PEER, 7, 1, &[]), Vec::new()));
+    let own = lone.write();
+    drop(lone.answered(vec![own], statement(PEER, 7, 2, &[]), Vec::new()));
+    drop(lone.after(500).feed(Input::Tick));
+    let effects = lone.answered(Vec::new(), statement(PEER, 8, 1, &[]), Vec::new());
+    assert!(sends_ops(&effects));
+    drop(lone.heard(statement(PEER, 7, 3, &[own]), Vec::new()));
+    assert_eq!(lone.lacks().len(), 1, "a push from before the restart says nothing of now");
+}
+
+/// Node 3 could forward to node 1, and so could 0, 2 and 4; one of the others is where the op comes from.
+#[test]
+fn each_node_waits_a_little_longer_than_the_next_lower_before_it_forwards() {
+    let others = [1, 0, 2, 4].map(|node| Some(NodeId(node)));
+    for (ms, forwards) in [(599, false), (600, true)] {
+        let mut lone = Lone::with(ReplicaOptions::new("test", NodeId(3), others.to_vec()));
+        lone.takes(op(Origin::new(NodeId(4), Incarnation(9)).dot(1), &[]));
+        drop(lone.answered(Vec::new(), statement(NodeId(1), 7, 1, &[]), Vec::new()));
+        drop(lone.after(ms).feed(Input::Tick));
+        let effects = lone.answered(Vec::new(), statement(NodeId(1), 7, 2, &[]), Vec::new());
+        assert_eq!(sends_ops(&effects), forwards, "after {ms} ms");
+    }
+}
+
+/// The published test vector of the generator, for the seed 1234567.
+#[test]
+fn random_bits_are_those_of_splitmix() {
+    let mut random = SplitMix64(1_234_567);
+    let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+    assert_eq!([(); 3].map(|()| random.next()), expected);
 }
