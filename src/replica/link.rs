@@ -31,8 +31,8 @@ pub(super) struct Link {
     configured: bool,
     known: Option<Known>,
     old_boots: VecDeque<u64>,
-    /// Origin → the last op that was sent and taken, where that is more than the statement includes.
-    sent: BTreeMap<Origin, u64>,
+    /// What was sent and taken, where that is more than the statement includes.
+    sent: BTreeMap<Origin, Sent>,
     under_way: bool,
     /// Whether what is under way was to carry ops.
     with_ops: bool,
@@ -48,6 +48,14 @@ pub(super) struct Link {
     lags: BTreeMap<Origin, Lag>,
     /// Other nodes' origins whose ops this node sends, because the peer doesn't get them.
     forward: BTreeSet<Origin>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    last: u64,
+    /// Since when nothing of it was sent a second time. (Not when it was first found lacking: that may be long ago,
+    /// and then each answer would have it sent again.)
+    since: MonoMs,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -139,7 +147,8 @@ impl Link {
             if range.origin.node != own && stuck_ms >= forward_after_ms {
                 self.forward.insert(range.origin);
             }
-            if stuck_ms >= RESEND_AFTER_MS {
+            let is_due = |sent: &Sent| now.since(sent.since) >= RESEND_AFTER_MS;
+            if stuck_ms >= RESEND_AFTER_MS && self.sent.get(&range.origin).is_some_and(is_due) {
                 self.sent.remove(&range.origin);
             }
         }
@@ -150,7 +159,7 @@ impl Link {
     fn to_send(&self, lacks: Vec<OpRange>, own: NodeId) -> Vec<OpRange> {
         let wanted = lacks.into_iter().filter(|range| range.origin.node == own || self.forward.contains(&range.origin));
         let rest = wanted.map(|range| {
-            let sent = self.sent.get(&range.origin).copied().unwrap_or(0);
+            let sent = self.sent.get(&range.origin).map_or(0, |sent| sent.last);
             OpRange { first: range.first.max(sent + 1), ..range }
         });
         rest.filter(|range| range.count() > 0).collect()
@@ -227,8 +236,8 @@ impl Replica {
         // A peer may answer digests and yet take no ops: a digest's answer does not end the pauses.
         link.retry_at = MonoMs(now.mono.0 + pause_ms(link.refusals));
         for dot in carried {
-            let sent = link.sent.entry(dot.origin).or_insert(0);
-            *sent = dot.counter.max(*sent);
+            let sent = link.sent.entry(dot.origin).or_insert(Sent { last: 0, since: now.mono });
+            sent.last = dot.counter.max(sent.last);
         }
         if answer.redundant > 0 {
             // Somebody else brings these to the peer too.

@@ -183,6 +183,28 @@ fn what_a_peer_took_is_not_sent_again_while_it_may_wait_there() {
     assert!(sends_ops(&effects), "after a second it may be lost there");
 }
 
+/// It waits there for an op of another node, perhaps for long.
+#[test]
+fn what_a_peer_took_and_cannot_deliver_is_sent_again_once_a_second() {
+    let mut lone = Lone::new(Some(PEER));
+    drop(lone.answered(Vec::new(), statement(PEER, 7, 1, &[]), Vec::new()));
+    let own = lone.write();
+    let mut number = 1;
+    let mut pushes = 0;
+    for _ in 0..100 {
+        drop(lone.after(50).feed(Input::Tick));
+        // As long as an answer makes it push again, that is answered at once, too.
+        for _ in 0..20 {
+            number += 1;
+            if !sends_ops(&lone.answered(vec![own], statement(PEER, 7, number, &[]), Vec::new())) {
+                break;
+            }
+            pushes += 1;
+        }
+    }
+    assert!((4..=5).contains(&pushes), "{pushes} pushes in five seconds");
+}
+
 /// Two nodes bring a third one's ops to the same peer; one of them stops.
 #[test]
 fn a_peer_that_had_a_forwarded_op_before_gets_no_more_of_its_origin_at_once() {
