@@ -4,10 +4,10 @@
 mod api;
 mod bad_input;
 mod compose;
+mod corpus;
 mod crashes;
 mod disk_faults;
 mod histories;
-mod corpus;
 mod local;
 mod otlp;
 mod partitions;
