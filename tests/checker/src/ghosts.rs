@@ -75,10 +75,10 @@ pub(crate) fn find(model: &mut Model<'_>, verdict: &mut Verdict) {
 }
 
 /// Whether some node gives its writes names of another: one that runs on the copy of another's volume. Otherwise each
-/// write's name has its node's id.
+/// write's name has its node's id. (A node that began on a copy may do so although no client ever got an answer of it.)
 pub(crate) fn are_names_mixed(nodes: &Nodes, origins: &Origins, writes: &[Write]) -> bool {
     let is_other = |write: &Write| write.dot.is_some_and(|dot| origins.name(dot.origin).node != nodes.id(write.node));
-    writes.iter().any(is_other)
+    nodes.has_one_begun_on_a_copy() || writes.iter().any(is_other)
 }
 
 /// Shares out the missing names of one group of nodes among its unknown writes.

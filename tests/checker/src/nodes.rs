@@ -60,6 +60,11 @@ impl Nodes {
         self.ids[node as usize]
     }
 
+    /// Whether some node's first volume was a copy: of whose, the history does not say.
+    pub(crate) fn has_one_begun_on_a_copy(&self) -> bool {
+        self.stories.iter().any(|story| matches!(story.births.first(), Some((_, Volume::Copy { .. }))))
+    }
+
     /// In which life of the node's volume something happened; `None` if it may have been in either of two.
     pub(crate) fn life(&self, node: u32, start: Micros, end: Micros) -> Option<u32> {
         let births = &self.stories[node as usize].births;

@@ -21,12 +21,19 @@ mod tests;
 pub mod volume;
 pub mod world;
 
-use causeway_checker::{Violation, check};
+use causeway_checker::{Report, Violation, check};
 
 /// Microseconds of simulated time.
 pub type Micros = u64;
 
-/// Plays a schedule and checks what its clients saw.
+/// Judges what clients saw. A panic is a violation of its own: nothing that happens to a node may cause one.
+pub fn judge(record: &recorder::Record) -> Report {
+    let Some(message) = &record.panic else { return check(&record.history) };
+    let violation = Violation { property: "no-panic", events: Vec::new(), message: message.clone() };
+    Report { violations: vec![violation], ..Report::default() }
+}
+
+/// Plays a schedule and judges it.
 pub fn violations(schedule: &schedule::Schedule) -> Vec<Violation> {
-    check(&world::play(schedule, false).history).violations
+    judge(&world::play(schedule, false)).violations
 }

@@ -4,10 +4,9 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use causeway_checker::check;
 use causeway_simulation::coverage::Coverage;
 use causeway_simulation::schedule::{Schedule, generate};
-use causeway_simulation::{shrink, violations, world};
+use causeway_simulation::{judge, shrink, violations, world};
 use clap::{Parser, Subcommand};
 
 /// Simulates whole clusters, each from one seed, and checks what their clients saw.
@@ -33,6 +32,9 @@ enum Command {
         /// Don't fail for faults that never occurred (a few schedules don't have them all).
         #[arg(long)]
         few: bool,
+        /// Don't look for a smaller schedule when one fails.
+        #[arg(long)]
+        no_shrink: bool,
     },
     /// Plays one schedule and prints who sent what to whom and what became visible where.
     Show {
@@ -46,7 +48,14 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { schedules, first, threads, few } => run(first, schedules, threads, few),
+        Command::Run { schedules, first, threads, few, no_shrink } => {
+            let totals = play_all(first, schedules, threads);
+            if let Some(seed) = totals.failing {
+                explain(seed, !no_shrink);
+                return ExitCode::FAILURE;
+            }
+            succeed(&totals, schedules, few)
+        }
         Command::Show { seed, only } => show(seed, only.as_deref()),
     }
 }
@@ -60,33 +69,26 @@ struct Totals {
     requests: u64,
     faults: u64,
     simulated_micros: u64,
+    seconds: f64,
     failing: Option<u64>,
 }
 
-fn run(first: u64, schedules: u64, threads: usize, few: bool) -> ExitCode {
+/// Plays the schedules of these seeds, up to the first that fails.
+fn play_all(first: u64, schedules: u64, threads: usize) -> Totals {
     let began = std::time::Instant::now();
     let next = AtomicU64::new(first);
     let totals = Mutex::new(Totals::default());
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
-            scope.spawn(|| play_all(&next, first + schedules, &totals));
+            scope.spawn(|| play_some(&next, first + schedules, &totals));
         }
     });
-    let totals = totals.into_inner().expect("no thread panicked");
-    if let Some(seed) = totals.failing {
-        explain(seed);
-        return ExitCode::FAILURE;
-    }
-    print_totals(&totals, schedules, began.elapsed().as_secs_f64());
-    let missing = totals.coverage.missing();
-    if !missing.is_empty() && !few {
-        println!("these never occurred: {}", missing.join(", "));
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    let mut totals = totals.into_inner().expect("no thread panicked");
+    totals.seconds = began.elapsed().as_secs_f64();
+    totals
 }
 
-fn play_all(next: &AtomicU64, end: u64, totals: &Mutex<Totals>) {
+fn play_some(next: &AtomicU64, end: u64, totals: &Mutex<Totals>) {
     let mut own = Totals::default();
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -94,7 +96,7 @@ fn play_all(next: &AtomicU64, end: u64, totals: &Mutex<Totals>) {
             break;
         }
         let record = world::play(&generate(seed), false);
-        let report = check(&record.history);
+        let report = judge(&record);
         own.coverage.add(&record.coverage);
         for (property, count) in &report.checked {
             *own.checked.entry(property).or_default() += count;
@@ -122,7 +124,19 @@ fn play_all(next: &AtomicU64, end: u64, totals: &Mutex<Totals>) {
     all.failing = [all.failing, own.failing].into_iter().flatten().min();
 }
 
-fn print_totals(totals: &Totals, schedules: u64, seconds: f64) {
+/// Says what was played; a run that left out a kind of fault is no success.
+fn succeed(totals: &Totals, schedules: u64, few: bool) -> ExitCode {
+    print_totals(totals, schedules);
+    let missing = totals.coverage.missing();
+    if !missing.is_empty() && !few {
+        println!("these never occurred: {}", missing.join(", "));
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn print_totals(totals: &Totals, schedules: u64) {
+    let seconds = totals.seconds;
     let hours = totals.simulated_micros as f64 / 3.6e9;
     println!("{schedules} schedules, {hours:.1} simulated cluster-hours, in {seconds:.1} s: no violation");
     println!(
@@ -143,7 +157,7 @@ fn print_totals(totals: &Totals, schedules: u64, seconds: f64) {
 }
 
 /// Says what a failing seed breaks, and how to see it happen with as few steps as possible.
-fn explain(seed: u64) {
+fn explain(seed: u64, shrinks: bool) {
     let schedule = generate(seed);
     let found = violations(&schedule);
     let Some(first) = found.first() else {
@@ -151,6 +165,11 @@ fn explain(seed: u64) {
         return;
     };
     println!("seed {seed} breaks '{}': {}", first.property, first.message);
+    if !shrinks {
+        return;
+    }
+    // It would be said at each try.
+    std::panic::set_hook(Box::new(|_| {}));
     let fails = |fewer: &Schedule| violations(fewer).iter().any(|other| other.property == first.property);
     let places = shrink::shrink(&schedule, fails);
     let list: Vec<String> = places.iter().map(usize::to_string).collect();
@@ -164,7 +183,7 @@ fn show(seed: u64, places: Option<&[usize]>) -> ExitCode {
     let record = world::play(&schedule, true);
     println!("seed {seed}: {:?}", schedule.settings);
     print!("{}", record.trace);
-    let report = check(&record.history);
+    let report = judge(&record);
     for violation in &report.violations {
         println!("breaks '{}': {}", violation.property, violation.message);
     }

@@ -26,6 +26,8 @@ pub struct Record {
     pub faults: u64,
     /// How long it was, in simulated time.
     pub length: Micros,
+    /// The message of the panic that ended it early.
+    pub panic: Option<String>,
     traced: bool,
 }
 

@@ -133,3 +133,18 @@ fn a_volume_that_lives_twice() {
     history.passes("final-state");
     lost.breaks("final-state");
 }
+
+#[test]
+fn a_volume_that_lives_twice_may_never_be_heard_from() {
+    let mut history = History::of_nodes(2);
+    history.held(1, 0, 1, "x", ["0.1:1", "0.1:1"]);
+    let taken = history.now + 5;
+    // Nobody gets an answer from the client's node 5, so nobody learns whose names it gives.
+    history.node(5, What::Up(Volume::Copy { taken })).node(5, What::Down).unknown(2, 5, 2, "y");
+    let held: &[(&str, Listed<'_>)] = &[("x", &[(3, "0.1:2", 3)]), ("y", &[(4, "0.1:3", 4)])];
+    history.held(1, 0, 3, "x", ["0.1:2", "0.1:2 0.9:1"]).held(1, 0, 4, "y", ["0.1:3", "0.1:3 0.9:1"]);
+    for node in [0, 1] {
+        history.held_in_the_end_of(node, "0.1:3 0.9:1", &[("0.9:1", "0.1:1")], held);
+    }
+    history.passes("no-phantoms");
+}

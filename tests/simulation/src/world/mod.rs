@@ -7,6 +7,7 @@ mod requests;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use causeway::causality::NodeId;
 use causeway::replica::{Effect, Input, TICK_MS};
@@ -76,34 +77,42 @@ pub struct World {
     seed: u64,
 }
 
-/// Carries out a schedule. The same schedule gives the same record, to the byte.
+/// Carries out a schedule, up to a panic if there is one. The same schedule gives the same record, to the byte.
 pub fn play(schedule: &Schedule, traced: bool) -> Record {
     let mut world = World::new(schedule, traced);
-    for machine in 0..world.machines.len() {
-        world.start(machine, VolumeOf::Empty);
-    }
-    for (index, step) in schedule.steps.iter().enumerate() {
-        world.at(step.at, Happening::Step(index));
-    }
-    world.at(schedule.end, Happening::End);
-    while !world.is_over {
-        let Some(Reverse((at, number))) = world.queue.pop() else { break };
-        let happening = world.coming.remove(&number).expect("what is queued is there");
-        world.now = at;
-        world.record.events += 1;
-        match happening {
-            Happening::Step(index) => match &schedule.steps[index].action {
-                Action::Client(step) => world.client_step(step.clone()),
-                Action::Fault(fault) => world.fault(fault),
-            },
-            other => world.happen(other),
-        }
+    // A world that panicked is not used any more; what it recorded is whole lines and whole events.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world.run(schedule))) {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        world.record.panic = Some(text.unwrap_or("it has no message").to_owned());
     }
     world.record.length = world.now;
     world.record
 }
 
 impl World {
+    fn run(&mut self, schedule: &Schedule) {
+        for machine in 0..self.machines.len() {
+            self.start(machine, VolumeOf::Empty);
+        }
+        for (index, step) in schedule.steps.iter().enumerate() {
+            self.at(step.at, Happening::Step(index));
+        }
+        self.at(schedule.end, Happening::End);
+        while !self.is_over {
+            let Some(Reverse((at, number))) = self.queue.pop() else { break };
+            let happening = self.coming.remove(&number).expect("what is queued is there");
+            self.now = at;
+            self.record.events += 1;
+            match happening {
+                Happening::Step(index) => match &schedule.steps[index].action {
+                    Action::Client(step) => self.client_step(step.clone()),
+                    Action::Fault(fault) => self.fault(fault),
+                },
+                other => self.happen(other),
+            }
+        }
+    }
+
     fn new(schedule: &Schedule, traced: bool) -> Self {
         let Schedule { seed, settings, .. } = schedule;
         let machine = |index| Machine::new(index, NodeId(index as u32), *seed);
@@ -153,7 +162,7 @@ impl World {
             return;
         }
         match happening {
-            Happening::Step(_) => unreachable!("taken by `play`, which has the schedule"),
+            Happening::Step(_) => unreachable!("taken by `run`, which has the schedule"),
             Happening::Tick(machine, boot) if self.runs(machine, boot) => self.tick(machine, boot),
             Happening::Synced(machine, boot) if self.runs(machine, boot) => self.synced(machine, boot),
             Happening::Committed(machine, boot, outcome) if self.runs(machine, boot) => {

@@ -1,0 +1,200 @@
+//! The bugs that are planted, each in one or more places of the product, or of the simulator where that stands in for a
+//! shell. A place is some text that occurs once in its file, with « and » around the expression that is replaced.
+
+/// A mistake that somebody could make.
+pub(crate) struct Bug {
+    /// As the environment and docs/testing.md name it.
+    pub name: &'static str,
+    /// Where, and the wrong expression.
+    pub places: &'static [Place],
+}
+
+/// One replaced expression.
+pub(crate) struct Place {
+    /// From the root of the workspace.
+    pub file: &'static str,
+    /// What is there, and around it.
+    pub find: &'static str,
+    /// What the bug has there.
+    pub instead: &'static str,
+}
+
+const WRITE: &str = "src/replica/write.rs";
+const STAGING: &str = "src/replica/staging.rs";
+const RECEIVE: &str = "src/replica/receive.rs";
+const LINK: &str = "src/replica/link.rs";
+const LACKING: &str = "src/replica/lacking.rs";
+const SIBLINGS: &str = "src/replica/siblings.rs";
+const REPLICA: &str = "src/replica/mod.rs";
+const ANCESTRY: &str = "src/causality/ancestry.rs";
+const CONTEXT: &str = "src/causality/context.rs";
+const REQUESTS: &str = "tests/simulation/src/world/requests.rs";
+const FAULTS: &str = "tests/simulation/src/world/faults.rs";
+
+const fn one(name: &'static str, places: &'static [Place; 1]) -> Bug {
+    Bug { name, places }
+}
+
+const fn at(file: &'static str, find: &'static str, instead: &'static str) -> Place {
+    Place { file, find, instead }
+}
+
+/// All of them.
+pub(crate) const BUGS: &[Bug] = &[
+    // Dots and incarnations.
+    one("incarnations-share-a-name", &[at(WRITE, "«self.random.incarnation()»", "crate::causality::Incarnation(1)")]),
+    one(
+        "counter-goes-on-after-a-restart",
+        &[at(WRITE, "match («self.origin», own", "self.origin.or(own.first().map(|dot| dot.origin))")],
+    ),
+    one("incarnation-without-parents", &[at(WRITE, "(origin.dot(1), «own»)", "Parents::new()")]),
+    one(
+        "incarnation-without-dependencies",
+        &[at(
+            WRITE,
+            "self.changed = «self.staged.entries().map(|dot| (dot.origin, dot.counter)).collect()»;",
+            "std::collections::BTreeMap::new()",
+        )],
+    ),
+    one(
+        "folding-by-ordinals",
+        &[at(
+            ANCESTRY,
+            "filter(|dot| «self.implied_up_to(vector, dot.origin) >= dot.counter»)",
+            "self.implied_up_to(vector, dot.origin) > 0",
+        )],
+    ),
+    one("folding-one-generation", &[at(ANCESTRY, "«open.push(parent.origin)»;", "()")]),
+    one("commit-failure-ignored", &[at(STAGING, "self.read_only = «true»;", "false")]),
+    // Causal delivery.
+    one(
+        "dependency-dropped",
+        &[at(
+            WRITE,
+            "«self.staged.get(*origin) == *counter»",
+            "origin.node.0 != 0 && self.staged.get(*origin) == *counter",
+        )],
+    ),
+    one("dependencies-not-awaited", &[at(STAGING, "chain(«op.deps.iter()»", "op.deps[..0].iter()")]),
+    one("parents-not-awaited", &[at(STAGING, "chain(«op.parents.iter()»", "op.parents[..0].iter()")]),
+    one(
+        "late-op-taken-again",
+        &[at(RECEIVE, "if «self.ancestry.covers(&self.staged, dot)» ||", "self.staged.get(dot.origin) >= dot.counter")],
+    ),
+    // Staging and the disk.
+    one("earlier-write-of-the-commit-unknown", &[at(STAGING, "match «self.overlay.0.get(key)»", "None")]),
+    one("overlay-dropped-too-early", &[at(STAGING, "|(last, _)| «*last <= position»", "true")]),
+    one(
+        "acknowledged-before-it-is-durable",
+        &[at(
+            WRITE,
+            "«self.stage(op, held, Source::Client(request, write.replaces), now.wall, effects)»;",
+            "{
+                self.stage(op, held, Source::Client(request, write.replaces), now.wall, effects);
+                let context = crate::causality::CausalContext::of_state(self.staged.clone());
+                let outcome = Ok(super::effect::Written { dot, context });
+                effects.push(Effect::Written { request, outcome });
+            }",
+        )],
+    ),
+    one("position-not-kept", &[at(REPLICA, "position: «checkpoint.position»,\n            durable", "0")]),
+    one(
+        "vector-ahead-of-the-data",
+        &[at(
+            FAULTS,
+            "0 => «coverage.count(\"unsynced commit lost\")»,",
+            "volume.apply(&crate::volume::Commit::new(Vec::new(), process.replica.checkpoint()))",
+        )],
+    ),
+    one("siblings-of-another-key", &[at(STAGING, "zip(«held»)", "{ let mut held = held; held.reverse(); held }")]),
+    // Siblings.
+    one(
+        "delete-replaces-nothing",
+        &[at(WRITE, "Replaces::Held => «dots.collect()»", "dots.filter(|_| value.is_some()).collect()")],
+    ),
+    one(
+        "one-sibling-replaced",
+        &[at(SIBLINGS, "«!entry.replaces.contains(&sibling.dot)»", "entry.replaces.first() != Some(&sibling.dot)")],
+    ),
+    one(
+        "replaces-what-it-did-not-name",
+        &[at(
+            SIBLINGS,
+            "«!entry.replaces.contains(&sibling.dot)»",
+            "sibling.dot.origin.node == dot.origin.node && !entry.replaces.contains(&sibling.dot)",
+        )],
+    ),
+    one("latest-is-the-first", &[at(SIBLINGS, "«self.0.last()»", "self.0.first()")]),
+    one(
+        "newest-is-the-latest",
+        &[at(SIBLINGS, "«self.0.iter().max_by_key(|sibling| (sibling.hlc, sibling.dot))»", "self.0.last()")],
+    ),
+    // What clients have seen.
+    one(
+        "token-covers-what-was-not-seen",
+        &[at(
+            STAGING,
+            "«context.after_write(op.dot, &self.ancestry)»",
+            "{ let _ = context; CausalContext::of_state(self.applied.clone()) }",
+        )],
+    ),
+    one(
+        "token-covers-the-dots-between",
+        &[at(CONTEXT, "if «entry > 0 && entry + 1 == dot.counter»", "entry > 0 && entry < dot.counter")],
+    ),
+    one(
+        "seen-by-counters-alone",
+        &[at(
+            CONTEXT,
+            "«self.dots.contains(&dot)» ||",
+            "self.dots.iter().any(|seen| seen.origin.node == dot.origin.node && seen.counter >= dot.counter)",
+        )],
+    ),
+    one(
+        "context-half-reached",
+        &[at(
+            ANCESTRY,
+            "«other.entries().all(|dot| self.covers(vector, dot))»",
+            "other.is_empty() || other.entries().any(|dot| self.covers(vector, dot))",
+        )],
+    ),
+    one(
+        "value-and-token-of-two-snapshots",
+        &[at(
+            REQUESTS,
+            "of_state(«volume.vector()»)",
+            "self.machines[machine].process.as_ref().map_or_else(|| volume.vector(), |process| process.replica.checkpoint().vector)",
+        )],
+    ),
+    // Anti-entropy.
+    Bug {
+        name: "statements-merged",
+        places: &[
+            at(LINK, "take_if(|old| «old.statement.boot == statement.boot»)", "false"),
+            at(
+                LINK,
+                "replace(«Known { statement, implied }»)",
+                "{
+                    let mut statement = statement;
+                    for dot in self.known.iter().flat_map(|old| old.statement.vector.entries()) {
+                        statement.vector.raise(dot);
+                    }
+                    Known { statement, implied }
+                }",
+            ),
+        ],
+    },
+    one("parents-never-offered", &[at(LACKING, "«open.extend(ancestry.parents(last.origin))»;", "()")]),
+    one("never-forwards", &[at(LINK, "range.origin.node != own && «stuck_ms >= forward_after_ms»", "false")]),
+    Bug {
+        name: "buffer-dropped-after-it-was-taken",
+        places: &[
+            at(
+                STAGING,
+                "«self.buffer.insert(waiting, missing).expect(\"it was just taken out, so there is room\")»;",
+                "{ let _ = (waiting, missing); }",
+            ),
+            at(LINK, "= |sent: &Sent| «now.since(sent.since) >= RESEND_AFTER_MS»;", "false"),
+        ],
+    },
+];
