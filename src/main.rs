@@ -179,7 +179,11 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
 
 fn start_node(config: &Config, observer: Arc<dyn Observer>) -> Result<Running, StartError> {
     let identity = Identity { cluster: config.cluster.clone(), node: config.node };
-    let engine = EngineOptions { cache_bytes: config.cache_bytes, ..EngineOptions::default() };
+    let engine = EngineOptions {
+        cache_bytes: config.cache_bytes / 2,
+        hot_bytes: config.cache_bytes / 2,
+        ..EngineOptions::default()
+    };
     let (storage, recovered) = FjallStorage::open_with(&config.data_dir, &identity, engine)?;
     let options = NodeOptions {
         replica: ReplicaOptions {

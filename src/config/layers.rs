@@ -62,7 +62,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("max_siblings", Some("64"), "Most siblings of a key that a write with a context may make"),
     setting("max_waiting", Some("4096"), "Most requests that may wait for the disk"),
     setting("max_waiting_bytes", Some("67108864"), "Most bytes of keys and values that may wait for the disk"),
-    setting("cache_bytes", Some("67108864"), "Memory for the storage engine's cache"),
+    setting(
+        "cache_bytes",
+        Some("134217728"),
+        "Memory for caches: half for keys that are read often, half for the engine's blocks",
+    ),
     setting("forward_after_ms", Some("500"), "When a peer gets no ops of a third node for so long, forward them"),
     setting("digest_interval_ms", Some("500"), "How often an idle peer is asked what it has"),
     setting("max_delivery_buffer_ops", Some("65536"), "Most ops that may wait for ops they depend on"),

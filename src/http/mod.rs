@@ -24,6 +24,7 @@ mod spans;
 mod status;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod view;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::node::NodeHandle;
 use problem::{Kind, Problem};
+use tokens::StateTokens;
 
 /// What one request may ask for.
 #[derive(Clone, Debug)]
@@ -112,6 +114,7 @@ struct App {
     options: HttpOptions,
     /// Bytes of request bodies held at the moment.
     bodies: AtomicUsize,
+    tokens: StateTokens,
 }
 
 type Shared = State<Arc<App>>;
@@ -122,7 +125,7 @@ const PATHS: [&str; 6] = ["/read", "/set", "/keys", "/status", "/livez", "/ready
 /// The client API of a node.
 pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
     let tracer = options.tracer.clone();
-    let state = Arc::new(App { node, options, bodies: AtomicUsize::new(0) });
+    let state = Arc::new(App { node, options, bodies: AtomicUsize::new(0), tokens: StateTokens::new() });
     let [read, set, keys, status, livez, readyz] = PATHS;
     let routes = Router::new()
         .route(read, get(read::read).post(many::read_many))

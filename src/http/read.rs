@@ -10,10 +10,9 @@ use serde::Serialize;
 use super::headers::{self, CAUSAL_CONTEXT, CAUSEWAY_SIBLINGS};
 use super::problem::{Kind, Problem};
 use super::session::Session;
+use super::tokens::StateToken;
 use super::view::{KeySiblings, NO_STORE, Resolve, Room};
 use super::{Shared, query};
-use crate::causality::CausalContext;
-use crate::format::token;
 use crate::replica::Siblings;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -31,13 +30,13 @@ pub(super) async fn read(State(app): Shared, request: Request) -> Result<Respons
     // After the wait, and the only one: value and context are of the same instant.
     let snapshot = app.node.snapshot()?;
     let siblings = snapshot.siblings(&key)?;
-    let token = token::encode(&CausalContext::of_state(snapshot.vector().clone()));
+    let token = app.tokens.of(snapshot.vector());
     let Some(shown) = resolve.shown(&siblings) else {
         return Ok(Shown { status: StatusCode::NOT_FOUND, body: "key not found".into(), kind: TEXT, etag: None }
             .with_state(&token, 0));
     };
     let (body, kind) = if resolve == Resolve::All || headers::wants_json(headers) {
-        (all(&key, resolve, &siblings, &token, app.options.limits.answer_bytes), JSON)
+        (all(&key, resolve, &siblings, &token.text, app.options.limits.answer_bytes), JSON)
     } else {
         (Bytes::copy_from_slice(shown.value.as_bytes()), TEXT)
     };
@@ -74,12 +73,12 @@ impl Shown {
         Self { status: StatusCode::OK, body, kind, etag: Some(etag) }
     }
 
-    fn with_state(self, token: &str, siblings: usize) -> Response {
+    fn with_state(self, token: &StateToken, siblings: usize) -> Response {
         let mut response = (self.status, self.body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, self.kind);
         headers.insert(CACHE_CONTROL, NO_STORE);
-        headers.insert(CAUSAL_CONTEXT, headers::token_value(token));
+        headers.insert(CAUSAL_CONTEXT, token.header.clone());
         headers.insert(CAUSEWAY_SIBLINGS, HeaderValue::from(siblings));
         if let Some(etag) = self.etag {
             headers.insert(ETAG, etag);

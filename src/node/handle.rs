@@ -195,8 +195,8 @@ impl NodeHandle {
         let _ = self.shared.commands.send(Command::SendFailed { link, rejection });
     }
 
-    /// The whole state at one instant; touches the disk, but never waits for a commit.
-    pub fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+    /// The whole state as of the last commit. Costs nothing to speak of; what is read of it may touch the disk.
+    pub fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StorageError> {
         self.shared.storage.snapshot()
     }
 

@@ -36,7 +36,7 @@ impl Storage for Gated {
         self.inner.commit(appends, checkpoint)
     }
 
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StorageError> {
         self.inner.snapshot()
     }
 

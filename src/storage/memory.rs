@@ -75,8 +75,8 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
-        Ok(Box::new(self.read().state.clone()))
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StorageError> {
+        Ok(self.read().state.clone())
     }
 
     fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
@@ -111,7 +111,7 @@ impl KeyStates for MemoryStorage {
     }
 }
 
-impl Snapshot for Arc<State> {
+impl Snapshot for State {
     fn vector(&self) -> &VersionVector {
         &self.checkpoint.vector
     }

@@ -14,6 +14,8 @@ pub use error::{OpenError, StorageError};
 pub use fjall::{EngineOptions, FjallStorage};
 pub use memory::MemoryStorage;
 
+use std::sync::Arc;
+
 use crate::causality::{Dot, NodeId, VersionVector};
 use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Siblings};
 
@@ -33,8 +35,8 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
     /// and every later commit fails too; what is on disk is unknown until the store is opened again.
     fn commit(&self, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError>;
 
-    /// The whole state at one instant.
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError>;
+    /// The whole state as of the last commit.
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StorageError>;
 
     /// Ops of these ranges, in order of their positions in the log, as many as `limit` allows (at least
     /// one, if there is any). The ranges don't overlap. What the log has not yet, or no longer, is left
@@ -49,7 +51,7 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
 }
 
 /// The state at one instant, with the version vector that goes with it.
-pub trait Snapshot: std::marker::Send {
+pub trait Snapshot: std::marker::Send + Sync {
     /// All ops that the state includes.
     fn vector(&self) -> &VersionVector;
 

@@ -18,6 +18,7 @@
 
 mod directory;
 mod engine;
+mod hot;
 mod journal;
 mod log;
 mod record;
@@ -31,7 +32,10 @@ use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
+
 use self::engine::Engine;
+use self::hot::HotStates;
 use self::snapshot::FjallSnapshot;
 use super::{BatchLimit, Identity, OpenError, Snapshot, Storage, StorageError, StoredOp, check_order};
 use crate::causality::Origin;
@@ -42,6 +46,8 @@ use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Recovered, Siblings
 pub struct EngineOptions {
     /// For blocks read from disk.
     pub cache_bytes: u64,
+    /// For the states of keys that are read often.
+    pub hot_bytes: u64,
     /// For what is written and not yet in a table, for the keys and for the op log each. Under sustained
     /// writes up to five times that. Fixed when a store is created.
     pub write_buffer_bytes: u64,
@@ -49,13 +55,16 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20, write_buffer_bytes: 16 << 20 }
+        Self { cache_bytes: 64 << 20, hot_bytes: 64 << 20, write_buffer_bytes: 16 << 20 }
     }
 }
 
 /// One node's data on disk. Open at most once at a time, in one process.
 pub struct FjallStorage {
     engine: Arc<Engine>,
+    hot: Arc<HotStates>,
+    /// The state as of the last commit.
+    published: ArcSwap<FjallSnapshot>,
     commits: Mutex<Commits>,
 }
 
@@ -79,11 +88,13 @@ impl FjallStorage {
     /// The same with other bounds on memory.
     pub fn open_with(path: &Path, identity: &Identity, options: EngineOptions) -> Result<(Self, Recovered), OpenError> {
         let lock = directory::claim(path, identity)?;
-        let engine = Engine::open(path, lock, options)?;
+        let engine = Arc::new(Engine::open(path, lock, options)?);
         let recovered = recovery::recover(&engine).map_err(|error| directory::unusable(path, error))?;
         let commits =
             Mutex::new(Commits { position: recovered.checkpoint.position, totals: BTreeMap::new(), failed: false });
-        Ok((Self { engine: Arc::new(engine), commits }, recovered))
+        let hot = Arc::new(HotStates::new(options.hot_bytes));
+        let snapshot = FjallSnapshot::take(engine.clone(), hot.clone(), &recovered.checkpoint);
+        Ok((Self { engine, hot, published: ArcSwap::from_pointee(snapshot), commits }, recovered))
     }
 
     fn write(
@@ -115,14 +126,19 @@ impl FjallStorage {
             // Of a key that several ops write, only the last state.
             states.extend(after.iter().map(|(key, siblings)| (&**key, siblings)));
         }
-        for (key, siblings) in states {
+        for (key, siblings) in &states {
             if siblings.is_empty() {
-                batch.remove(keys, key);
+                batch.remove(keys, *key);
             } else {
-                batch.insert(keys, key, crate::format::siblings::encode(siblings));
+                batch.insert(keys, *key, crate::format::siblings::encode(siblings));
             }
         }
-        self.engine.finish(batch, checkpoint)
+        self.engine.finish(batch, checkpoint)?;
+        for (key, siblings) in states {
+            self.hot.replace(key, checkpoint.position, siblings);
+        }
+        self.published.store(Arc::new(FjallSnapshot::take(self.engine.clone(), self.hot.clone(), checkpoint)));
+        Ok(())
     }
 }
 
@@ -140,8 +156,8 @@ impl Storage for FjallStorage {
         Ok(())
     }
 
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
-        Ok(Box::new(FjallSnapshot::take(self.engine.clone())?))
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StorageError> {
+        Ok(self.published.load_full())
     }
 
     fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
@@ -159,6 +175,6 @@ impl Storage for FjallStorage {
 
 impl KeyStates for FjallStorage {
     fn siblings(&self, key: &str) -> Result<Siblings, Unreadable> {
-        Ok(self.engine.siblings(&self.engine.instant(), key)?)
+        Ok(self.published.load().siblings_once(key)?)
     }
 }

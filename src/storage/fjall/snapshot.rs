@@ -6,23 +6,34 @@ use std::sync::Arc;
 use ::fjall::Readable;
 
 use super::engine::{Engine, engine_error};
+use super::hot::HotStates;
 use super::record;
 use crate::causality::VersionVector;
 use crate::format::op::MAX_KEY_BYTES;
-use crate::replica::Siblings;
+use crate::replica::{Checkpoint, Siblings};
 use crate::storage::{Snapshot, StorageError};
 
 pub(super) struct FjallSnapshot {
     instant: ::fjall::Snapshot,
+    position: u64,
     vector: VersionVector,
     engine: Arc<Engine>,
+    hot: Arc<HotStates>,
 }
 
 impl FjallSnapshot {
-    pub(super) fn take(engine: Arc<Engine>) -> Result<Self, StorageError> {
-        let instant = engine.instant();
-        let vector = engine.checkpoint(&instant)?.vector;
-        Ok(Self { instant, vector, engine })
+    /// The state of the engine now, which is as of this checkpoint.
+    pub(super) fn take(engine: Arc<Engine>, hot: Arc<HotStates>, checkpoint: &Checkpoint) -> Self {
+        let Checkpoint { position, vector, .. } = checkpoint.clone();
+        Self { instant: engine.instant(), position, vector, engine, hot }
+    }
+
+    /// The siblings of a key, which are not kept in memory for having been read.
+    pub(super) fn siblings_once(&self, key: &str) -> Result<Siblings, StorageError> {
+        match self.hot.get(key, self.position) {
+            Some(siblings) => Ok(siblings),
+            None => self.engine.siblings(&self.instant, key),
+        }
     }
 }
 
@@ -32,7 +43,12 @@ impl Snapshot for FjallSnapshot {
     }
 
     fn siblings(&self, key: &str) -> Result<Siblings, StorageError> {
-        self.engine.siblings(&self.instant, key)
+        if let Some(siblings) = self.hot.get(key, self.position) {
+            return Ok(siblings);
+        }
+        let siblings = self.engine.siblings(&self.instant, key)?;
+        self.hot.keep(key, self.position, &siblings);
+        Ok(siblings)
     }
 
     fn keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Siblings)>, StorageError> {

@@ -1,5 +1,6 @@
 //! A store that fails when told to, as a disk can't be made to in a test.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ impl Storage for Faulty {
         self.inner.commit(appends, checkpoint)
     }
 
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StorageError> {
         self.check(&self.fail_reads)?;
         self.inner.snapshot()
     }
@@ -88,8 +89,8 @@ impl<S: Storage> Storage for Unreadably<S> {
         self.0.commit(appends, checkpoint)
     }
 
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
-        Ok(Box::new(UnreadableSnapshot(self.0.snapshot()?)))
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StorageError> {
+        Ok(Arc::new(UnreadableSnapshot(self.0.snapshot()?)))
     }
 
     fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
@@ -105,7 +106,7 @@ impl<S: Storage> Storage for Unreadably<S> {
     }
 }
 
-struct UnreadableSnapshot(Box<dyn Snapshot>);
+struct UnreadableSnapshot(Arc<dyn Snapshot>);
 
 impl Snapshot for UnreadableSnapshot {
     fn vector(&self) -> &VersionVector {

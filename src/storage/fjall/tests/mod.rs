@@ -3,6 +3,7 @@
 
 mod crash;
 mod damage;
+mod hot;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -166,7 +167,7 @@ fn reads_do_not_wait_for_commits() {
 #[test]
 fn much_more_than_fits_in_memory_is_kept() {
     let directory = OnDisk::new();
-    let small = EngineOptions { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20 };
+    let small = EngineOptions { cache_bytes: 1 << 20, hot_bytes: 1 << 20, write_buffer_bytes: 1 << 20 };
     let open = || FjallStorage::open_with(&path(&directory), &identity(), small).unwrap();
     let (store, _) = open();
     let (mut log, own) = (Log::default(), origin(0, 7));
