@@ -142,7 +142,8 @@ mod tests {
         for key in 0..100_000 {
             hot.keep(&format!("key {key}"), 1, &written_at(1));
         }
-        let weight: u64 = hot.shards.iter().map(|shard| shard.lock().unwrap().states.weight()).sum();
+        let weight: u64 =
+            hot.shards.iter().map(|shard| shard.lock().expect("no other thread has it").states.weight()).sum();
         assert!(weight <= 1 << 20 && weight > 1 << 19, "{weight}");
     }
 }
