@@ -8,6 +8,7 @@
 mod local;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -25,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 pub use local::OnlyLocal;
+pub use workers::Workers;
 
 /// Bounds of a listener.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ pub struct ListenOptions {
     pub max_head_bytes: usize,
     /// How long requests under way may take to finish once the listener stops.
     pub stop_grace: Duration,
+    /// Who serves the connections; the runtime that calls [`serve`] where there is nobody.
+    pub workers: Option<Arc<Workers>>,
     /// Drops connections that were accepted on any other address of this machine.
     pub only_local: Option<OnlyLocal>,
 }
@@ -48,6 +52,7 @@ impl Default for ListenOptions {
             head_timeout: Duration::from_secs(30),
             max_head_bytes: 64 * 1024,
             stop_grace: Duration::from_secs(3),
+            workers: None,
             only_local: None,
         }
     }
@@ -99,7 +104,21 @@ pub async fn serve(
             continue;
         };
         if connections.len() < options.max_connections {
-            connections.spawn(server.clone().connection(stream, options.only_local.clone(), stopping.clone()));
+            let server = server.clone();
+            let (only, stopping) = (options.only_local.clone(), stopping.clone());
+            match &options.workers {
+                None => connections.spawn(server.connection(stream, only, stopping)),
+                Some(workers) => {
+                    let Ok(stream) = stream.into_std() else { continue };
+                    let connection = async move {
+                        // It fails when there is no file descriptor left to wait with: the connection is lost.
+                        if let Ok(stream) = TcpStream::from_std(stream) {
+                            server.connection(stream, only, stopping).await;
+                        }
+                    };
+                    connections.spawn_on(connection, workers.next())
+                }
+            };
         } else if let Ok(permit) = refusals.clone().try_acquire_owned() {
             tokio::spawn(async move {
                 let _permit = permit;

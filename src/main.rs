@@ -3,15 +3,17 @@
 
 use std::io::{self, IsTerminal};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use causeway::cli::{self, Command};
 use causeway::config::{self, Arguments, Config, Input, LogFormat, PeerListen, Problem, Problems, SETTINGS};
 use causeway::http::{self, HttpOptions};
-use causeway::listen::{self, ListenOptions, OnlyLocal, Stopped};
+use causeway::listen::{self, ListenOptions, OnlyLocal, Stopped, Workers};
 use causeway::node::{self, AdmissionLimit, NodeOptions, Observer, Running};
 use causeway::peers::{self, SenderOptions};
 use causeway::replica::{ReplicaOptions, Seed};
@@ -158,7 +160,9 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
     // They end with the node; dropped with this function, whatever is left of them.
     let _senders = peers::spawn(urls, orders, running.handle.clone(), observer, SenderOptions::default());
     let (stop, _) = watch::channel(false);
-    let servers = serve(&config, &running, telemetry.tracer(), listeners, &stop);
+    let workers = Workers::start(available_parallelism().map_or(1, NonZero::get));
+    let workers = Arc::new(workers.map_err(system("can't start the threads that serve"))?);
+    let servers = serve(&config, &running, telemetry.tracer(), listeners, (&stop, &workers));
     banner(&config);
     let name = tokio::select! {
         name = signals.next() => name,
@@ -236,12 +240,13 @@ fn serve(
     running: &Running,
     tracer: Option<SdkTracer>,
     listeners: Listeners,
-    stop: &watch::Sender<bool>,
+    (stop, workers): (&watch::Sender<bool>, &Arc<Workers>),
 ) -> Vec<Server> {
     let clients = http::app(running.handle.clone(), HttpOptions { tracer, ..http_options(config) });
     let peers = peers::router(running.handle.clone());
     let listen = |listener, router, only_local| {
-        let options = ListenOptions { stop_grace: REQUESTS_GRACE, only_local, ..ListenOptions::default() };
+        let workers = Some(workers.clone());
+        let options = ListenOptions { stop_grace: REQUESTS_GRACE, workers, only_local, ..ListenOptions::default() };
         let mut stopping = stop.subscribe();
         let shutdown = async move {
             // Nobody is left to say so: that is a stop too.

@@ -53,7 +53,17 @@ async fn ask(address: SocketAddr, path: &str) -> String {
 
 #[tokio::test]
 async fn a_stop_lets_requests_under_way_finish_and_takes_no_more() {
-    let listening = listening(ListenOptions { stop_grace: DEADLINE, ..ListenOptions::default() }).await;
+    for workers in [None, some_workers()] {
+        stop_while_a_request_is_under_way(workers).await;
+    }
+}
+
+fn some_workers() -> Option<Arc<Workers>> {
+    Some(Arc::new(Workers::start(2).unwrap()))
+}
+
+async fn stop_while_a_request_is_under_way(workers: Option<Arc<Workers>>) {
+    let listening = listening(ListenOptions { stop_grace: DEADLINE, workers, ..ListenOptions::default() }).await;
     let address = listening.address;
     let idle = TcpStream::connect(address).await.unwrap();
     let asked = tokio::spawn(async move { ask(address, "/slow").await });
@@ -73,14 +83,16 @@ async fn a_stop_lets_requests_under_way_finish_and_takes_no_more() {
 
 #[tokio::test]
 async fn a_stop_ends_though_a_request_does_not() {
-    let options = ListenOptions { stop_grace: Duration::from_millis(50), ..ListenOptions::default() };
-    let listening = listening(options).await;
-    let address = listening.address;
-    let asked = tokio::spawn(async move { ask(address, "/slow").await });
-    listening.begun.notified().await;
-    listening.stop.send(()).unwrap();
-    assert_eq!(timeout(DEADLINE, listening.ended).await.unwrap().unwrap(), Stopped { cut: 1 });
-    assert_eq!(asked.await.unwrap(), "");
+    for workers in [None, some_workers()] {
+        let options = ListenOptions { stop_grace: Duration::from_millis(50), workers, ..ListenOptions::default() };
+        let listening = listening(options).await;
+        let address = listening.address;
+        let asked = tokio::spawn(async move { ask(address, "/slow").await });
+        listening.begun.notified().await;
+        listening.stop.send(()).unwrap();
+        assert_eq!(timeout(DEADLINE, listening.ended).await.unwrap().unwrap(), Stopped { cut: 1 });
+        assert_eq!(asked.await.unwrap(), "");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,54 @@
+//! Threads that serve connections, each with a runtime of its own.
+//!
+//! All of a connection happens on one thread: no task moves to another, and no thread is woken to take work that this one
+//! is about to do. That serves more requests a second than one runtime over all threads (docs/performance.md).
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+/// Such threads. They end when this is dropped, and what still runs on them with them.
+#[derive(Debug)]
+pub struct Workers {
+    workers: Vec<Worker>,
+    next: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Worker {
+    runtime: Handle,
+    /// The thread ends when it is dropped.
+    _alive: oneshot::Sender<()>,
+}
+
+impl Workers {
+    /// Starts so many threads, at least one.
+    pub fn start(count: usize) -> io::Result<Self> {
+        let workers =
+            (0..count.max(1)).map(|index| Worker::start(&format!("serve-{index}"))).collect::<Result<_, _>>()?;
+        Ok(Self { workers, next: AtomicUsize::new(0) })
+    }
+
+    /// Where the next connection goes: to each in turn.
+    pub(super) fn next(&self) -> &Handle {
+        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len();
+        &self.workers[index].runtime
+    }
+}
+
+impl Worker {
+    fn start(name: &str) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (alive, ended) = oneshot::channel::<()>();
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // It is never sent to, only dropped.
+            let _ = runtime.block_on(ended);
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { runtime: handle, _alive: alive })
+    }
+}
