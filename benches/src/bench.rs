@@ -83,6 +83,17 @@ impl Bench {
         Launch::alone(&directory)?.start(&self.options.binary)
     }
 
+    /// Removes what the last scenario left behind, but for the keys that others may need.
+    pub fn clear(&mut self) -> Result<()> {
+        for entry in std::fs::read_dir(self.work.path())? {
+            let directory = entry?.path();
+            if !self.filled.values().any(|filled| *filled == directory) {
+                std::fs::remove_dir_all(directory)?;
+            }
+        }
+        Ok(())
+    }
+
     fn filled_directory(&mut self, shape: Shape) -> Result<PathBuf> {
         if let Some(directory) = self.filled.get(&shape) {
             return Ok(directory.clone());
@@ -96,11 +107,11 @@ impl Bench {
     }
 }
 
-/// Writes all keys of a shape, 100 a request.
+/// Writes all keys of a shape, 100 a request, or as many as fit.
 pub fn fill(node: &Node, shape: Shape) -> Result<Outcome> {
-    const KEYS: usize = 100;
-    let load = causeway::writes(&[node.port], shape, KEYS, Keys::fresh(0));
-    let outcome = run(&load, 8, Pace::Closed, Amount::Requests(shape.keys.div_ceil(KEYS as u64)))?;
+    let keys = shape.keys_a_request();
+    let load = causeway::writes(&[node.port], shape, keys, Keys::fresh(0));
+    let outcome = run(&load, 8, Pace::Closed, Amount::Requests(shape.keys.div_ceil(keys as u64)))?;
     ensure!(node.keys()? == shape.keys, "{} keys instead of {}", node.keys()?, shape.keys);
     Ok(outcome)
 }

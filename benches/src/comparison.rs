@@ -36,7 +36,7 @@ pub fn side_by_side(bench: &mut Bench, case: &str, connections: usize, contender
             *answered += warm_up.requests + measured.requests;
         }
     }
-    bench.report.add(case, rows);
+    bench.report.compare(case, rows);
     Ok(answered)
 }
 

@@ -9,6 +9,8 @@
 pub mod bench;
 pub mod client;
 pub mod comparison;
+pub mod core;
+pub mod instructions;
 pub mod load;
 pub mod process;
 pub mod references;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use causeway_benches::bench::{Bench, Options};
 use causeway_benches::scenarios::SCENARIOS;
-use causeway_benches::{process, references};
+use causeway_benches::{instructions, process, references};
 use clap::{Parser, Subcommand};
 
 /// Measures Causeway side by side with what HTTP and the disk allow. See docs/performance.md.
@@ -45,15 +45,27 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Counts the instructions of the core's pieces, with valgrind: the same on every machine, whatever else it does.
+    Instructions {
+        /// Only pieces whose name contains this.
+        #[arg(default_value = "")]
+        filter: String,
+    },
+    /// Does one of the core's pieces so many times.
+    #[command(hide = true)]
+    Piece { name: String, prepared: usize, times: usize },
     /// A reference server: answers every read alike.
     #[command(hide = true)]
-    ServeBare { plan: String },
+    ServeBare { plan: PathBuf },
     /// A reference server: reads a write's body, and forgets it.
     #[command(hide = true)]
-    ServeParse { plan: String },
+    ServeParse { plan: PathBuf },
     /// A reference server: appends a write's body to a file and syncs.
     #[command(hide = true)]
-    ServeDurable { plan: String },
+    ServeDurable { plan: PathBuf },
+    /// Takes traces and forgets them.
+    #[command(hide = true)]
+    ServeCollector { port: u16 },
     /// Becomes a program that ends when the driver does.
     #[command(hide = true)]
     Child {
@@ -75,8 +87,11 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Some(Command::ServeBare { plan } | Command::ServeParse { plan } | Command::ServeDurable { plan }) => {
-            references::serve(serde_json::from_str(&plan)?)
+            references::serve(serde_json::from_slice(&std::fs::read(plan)?)?)
         }
+        Some(Command::Instructions { filter }) => instructions::count_all(&filter),
+        Some(Command::Piece { name, prepared, times }) => instructions::play(&name, prepared, times),
+        Some(Command::ServeCollector { port }) => references::collector::serve(port),
         Some(Command::Child { command }) => process::become_child(&command),
         None if arguments.list => {
             SCENARIOS.iter().for_each(|scenario| println!("{:12} {}", scenario.name, scenario.about));
@@ -107,6 +122,7 @@ fn measure(arguments: Arguments) -> Result<()> {
     for scenario in chosen {
         bench.report.scenario = scenario.name.to_owned();
         (scenario.run)(&mut bench).with_context(|| scenario.name)?;
+        bench.clear()?;
     }
     if let Some(file) = arguments.json {
         bench.report.write(&file, serde_json::to_value(&bench.options)?)?;

@@ -49,14 +49,16 @@ impl Row {
     }
 }
 
+/// Metric → system → the first system's value through that system's, in each round.
+type Ratios = BTreeMap<String, BTreeMap<String, Vec<f64>>>;
+
 /// What a case came to.
 #[derive(Clone, Debug, Serialize)]
 struct Case {
     scenario: String,
     case: String,
     rows: Vec<Row>,
-    /// Metric → system → the first system's value through that system's, in each round.
-    ratios: BTreeMap<String, BTreeMap<String, Vec<f64>>>,
+    ratios: Ratios,
 }
 
 /// All cases of a run.
@@ -70,7 +72,12 @@ pub struct Report {
 impl Report {
     /// Prints the rows of a case and keeps them.
     pub fn add(&mut self, case: &str, rows: Vec<Row>) {
-        let mut ratios = BTreeMap::<String, BTreeMap<String, Vec<f64>>>::new();
+        self.keep(case, rows, BTreeMap::new());
+    }
+
+    /// The same for rows whose rounds alternated, with what the first is in relation to the others.
+    pub fn compare(&mut self, case: &str, rows: Vec<Row>) {
+        let mut ratios = Ratios::new();
         for metric in COMPARED {
             let Some(ours) = rows.first().and_then(|row| row.values(metric)) else { continue };
             for row in &rows[1..] {
@@ -79,6 +86,10 @@ impl Report {
                 ratios.entry(metric.to_owned()).or_default().insert(row.system.clone(), values);
             }
         }
+        self.keep(case, rows, ratios);
+    }
+
+    fn keep(&mut self, case: &str, rows: Vec<Row>, ratios: Ratios) {
         let case = Case { scenario: self.scenario.clone(), case: case.to_owned(), rows, ratios };
         println!("{}", case.markdown());
         self.cases.push(case);
@@ -194,7 +205,7 @@ mod tests {
             other.add("ops/s", b);
         }
         let mut report = Report::default();
-        report.add("case", vec![ours, other]);
+        report.compare("case", vec![ours, other]);
         assert_eq!(report.cases[0].ratios["ops/s"]["other"], [0.9, 0.9, 1.2]);
         assert!(report.cases[0].markdown().contains("| other | 100 (50.0–150) | 0.90 (0.90–1.20) |"));
     }

@@ -30,6 +30,13 @@ pub struct Answer {
     tail: usize,
 }
 
+impl Answer {
+    /// All of its bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.head + self.body + self.tail
+    }
+}
+
 /// A connection.
 pub struct Connection {
     stream: TcpStream,
@@ -57,7 +64,7 @@ impl Connection {
             }
         };
         self.head = answer.head;
-        let mut left = (answer.head + answer.body + answer.tail).checked_sub(filled).ok_or(ErrorKind::InvalidData)?;
+        let mut left = answer.bytes().checked_sub(filled).ok_or(ErrorKind::InvalidData)?;
         while left > 0 {
             // The head stays: see `header`.
             let read = self.read_to(answer.head).await?;

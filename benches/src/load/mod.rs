@@ -13,6 +13,7 @@ mod template;
 
 pub use connection::{Answer, Connection, Protocol};
 pub use keys::Keys;
+pub(crate) use run::histogram;
 pub use run::{Amount, Outcome, Pace, run};
 pub use template::{KEY, Template};
 

@@ -39,6 +39,8 @@ pub struct Outcome {
     pub seconds: f64,
     /// In nanoseconds; in an open loop from when a request was due.
     pub latency: Histogram<u64>,
+    /// Sent and received.
+    pub bytes: u64,
 }
 
 impl Outcome {
@@ -67,10 +69,11 @@ pub fn run(load: &Workload, connections: usize, pace: Pace, amount: Amount) -> R
 async fn play(load: &Workload, connections: usize, pace: Pace, amount: Amount) -> Result<Outcome> {
     let mut workers = Vec::new();
     let latency = Rc::new(RefCell::new(histogram()));
+    let bytes = Rc::new(Cell::new(0));
     for index in 0..connections {
         let connection = Connection::open(load.ports[index % load.ports.len()], load.protocol).await?;
         let requests = Requests::new(&load.requests, index as u64);
-        workers.push(Worker { connection, requests, latency: latency.clone() });
+        workers.push(Worker { connection, requests, latency: latency.clone(), bytes: bytes.clone() });
     }
     let mut playing = JoinSet::new();
     let began = Instant::now();
@@ -104,7 +107,7 @@ async fn play(load: &Workload, connections: usize, pace: Pace, amount: Amount) -
     let seconds = began.elapsed().as_secs_f64();
     let latency = latency.borrow().clone();
     ensure!(!latency.is_empty(), "not one request was made");
-    Ok(Outcome { requests: latency.len(), seconds, latency })
+    Ok(Outcome { requests: latency.len(), seconds, latency, bytes: bytes.get() })
 }
 
 /// Says when requests are due. Sleeps rather than spins, so it is late by what the kernel takes to wake it; that
@@ -125,6 +128,7 @@ struct Worker {
     connection: Connection,
     requests: Requests,
     latency: Rc<RefCell<Histogram<u64>>>,
+    bytes: Rc<Cell<u64>>,
 }
 
 impl Worker {
@@ -153,6 +157,7 @@ impl Worker {
         let now = Instant::now();
         let is_right = answer.status == right.status && right.body.is_none_or(|body| body == answer.body);
         ensure!(is_right, "a wrong answer: {answer:?} instead of {right:?}");
+        self.bytes.set(self.bytes.get() + (request.len() + answer.bytes()) as u64);
         self.latency.borrow_mut().saturating_record((now - since).as_nanos() as u64);
         Ok(now)
     }

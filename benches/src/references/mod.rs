@@ -2,6 +2,7 @@
 //! the body, `durable` puts it on disk. Each answers what Causeway would, to the byte but for the date, on the kind
 //! of runtime that Causeway has.
 
+pub mod collector;
 mod durable;
 
 use std::path::PathBuf;

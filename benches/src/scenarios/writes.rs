@@ -11,18 +11,17 @@ use crate::systems::causeway::{self, Node, canned};
 use crate::systems::{Shape, System, etcd, redis, reference};
 
 /// All systems that take writes.
-struct Field {
-    shape: Shape,
-    node: Node,
+pub(super) struct Field {
+    pub(super) shape: Shape,
+    pub(super) node: Node,
     parse: System,
-    durable: System,
+    pub(super) durable: System,
     redis: Option<System>,
     etcd: Option<System>,
 }
 
 impl Field {
-    fn start(bench: &mut Bench) -> Result<Self> {
-        let shape = Shape::of(bench.keys());
+    pub(super) fn start(bench: &mut Bench, shape: Shape) -> Result<Self> {
         let node = bench.filled_node(shape)?;
         let directory = bench.directory()?;
         let key = shape.key().replace('#', "0");
@@ -40,7 +39,7 @@ impl Field {
     }
 
     /// Everybody writes so many keys a request.
-    fn writers(&self, keys: usize, choice: &Keys) -> Vec<Contender> {
+    pub(super) fn writers(&self, keys: usize, choice: &Keys) -> Vec<Contender> {
         let http = |ports: &[u16]| causeway::writes(ports, self.shape, keys, choice.clone());
         let mut contenders = vec![
             Contender::new("causeway", vec![self.node.process.id()], http(&[self.node.port])),
@@ -67,7 +66,13 @@ impl Field {
         Ok(answered - written)
     }
 
-    fn measure_writes(&self, bench: &mut Bench, case: &str, clients: usize, contenders: &[Contender]) -> Result<()> {
+    pub(super) fn measure_writes(
+        &self,
+        bench: &mut Bench,
+        case: &str,
+        clients: usize,
+        contenders: &[Contender],
+    ) -> Result<()> {
         let missing = self.measure(bench, case, clients, contenders)?;
         ensure!(missing == 0, "{missing} writes were acknowledged and are not there");
         Ok(())
@@ -75,7 +80,7 @@ impl Field {
 }
 
 pub(super) fn single(bench: &mut Bench) -> Result<()> {
-    let field = Field::start(bench)?;
+    let field = Field::start(bench, Shape::of(bench.keys()))?;
     let contenders = field.writers(1, &Keys::Uniform(field.shape.keys));
     for clients in [1, 32, 64, 256] {
         field.measure_writes(bench, &format!("{clients} clients"), clients, &contenders)?;
@@ -86,7 +91,7 @@ pub(super) fn single(bench: &mut Bench) -> Result<()> {
 pub(super) fn many(bench: &mut Bench) -> Result<()> {
     const CLIENTS: usize = 16;
     const KEYS: usize = 100;
-    let field = Field::start(bench)?;
+    let field = Field::start(bench, Shape::of(bench.keys()))?;
     let existing = field.writers(KEYS, &Keys::Uniform(field.shape.keys));
     field.measure_writes(bench, "100 existing keys a request", CLIENTS, &existing)?;
     let new = field.writers(KEYS, &Keys::fresh(field.shape.keys));
@@ -96,7 +101,7 @@ pub(super) fn many(bench: &mut Bench) -> Result<()> {
 
 pub(super) fn mixed(bench: &mut Bench) -> Result<()> {
     const CLIENTS: usize = 64;
-    let field = Field::start(bench)?;
+    let field = Field::start(bench, Shape::of(bench.keys()))?;
     let (shape, keys) = (field.shape, Keys::Uniform(field.shape.keys));
     let http = |ports: &[u16]| {
         let mut reads = causeway::reads(ports, shape, keys.clone());

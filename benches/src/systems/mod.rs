@@ -1,6 +1,7 @@
 //! The systems that are measured: how they are started, and how the same load looks for each.
 
 pub mod causeway;
+pub mod cluster;
 pub mod etcd;
 pub mod redis;
 pub mod reference;
@@ -30,6 +31,11 @@ impl Shape {
     /// A key, with room for its number.
     pub fn key(self) -> String {
         format!("{}{KEY}", "k".repeat(self.key_bytes - KEY.len()))
+    }
+
+    /// How many of its keys one write takes: 100, or one when the values are large.
+    pub fn keys_a_request(self) -> usize {
+        if self.value_bytes > 10_000 { 1 } else { 100 }
     }
 
     /// The value that is written.

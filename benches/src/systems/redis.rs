@@ -18,8 +18,9 @@ pub fn start(directory: &Path, shape: Shape) -> Result<Option<System>> {
     command.args(["--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"]);
     let mut process = Process::start("redis", directory, &command)?;
     process.until("ready", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())?;
-    let fill = workload(port, vec![write(shape, 100, Keys::fresh(0))]);
-    run(&fill, 8, Pace::Closed, Amount::Requests(shape.keys.div_ceil(100)))?;
+    let keys = shape.keys_a_request();
+    let fill = workload(port, vec![write(shape, keys, Keys::fresh(0))]);
+    run(&fill, 8, Pace::Closed, Amount::Requests(shape.keys.div_ceil(keys as u64)))?;
     Ok(Some(System { name: "redis", processes: vec![process], ports: vec![port] }))
 }
 

@@ -16,7 +16,10 @@ pub fn start(directory: &Path, effort: Effort, read: &Canned, write: &Canned) ->
     let name = effort.name();
     let plan = Plan { port, read: read.clone(), write: write.clone(), effort };
     let mut command = Command::new(std::env::current_exe()?);
-    command.args([format!("serve-{name}"), serde_json::to_string(&plan)?]);
+    // A file, because an argument must be short, and answers need not be.
+    let file = directory.join(format!("{name}.json"));
+    std::fs::write(&file, serde_json::to_vec(&plan)?)?;
+    command.arg(format!("serve-{name}")).arg(file);
     let mut process = Process::start(name, directory, &command)?;
     process.until("ready", || client::get(port, "/read").is_ok())?;
     Ok(System { name, processes: vec![process], ports: vec![port] })

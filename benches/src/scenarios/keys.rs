@@ -1,0 +1,55 @@
+//! More and more keys: what a node reads, holds in memory and on disk, and how soon it is back after a kill.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use crate::bench::{Bench, fill};
+use crate::comparison::{Contender, measure};
+use crate::load::{Amount, Keys, Pace};
+use crate::process::{disk_bytes, memory};
+use crate::report::Row;
+use crate::systems::Shape;
+use crate::systems::causeway::{Launch, reads};
+
+const CLIENTS: usize = 64;
+
+pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
+    let sizes: &[u64] = if bench.options.smoke { &[500, 2_000] } else { &[10_000, 100_000, 1_000_000, 10_000_000] };
+    let mut rows = Vec::new();
+    for keys in sizes {
+        rows.push(one(bench, *keys)?);
+    }
+    bench.report.add("keys of 64 bytes with values of 32, all read alike", rows);
+    Ok(())
+}
+
+fn one(bench: &mut Bench, keys: u64) -> Result<Row> {
+    let shape = Shape { keys, key_bytes: 64, value_bytes: 32 };
+    let launch = Launch::alone(&bench.directory()?)?;
+    let mut node = launch.start(&bench.options.binary)?;
+    let filled = fill(&node, shape)?;
+    let mut row = Row::new(&format!("{keys} keys")).with("filled at keys/s", keys as f64 / filled.seconds);
+    let memory_is = |when: &str, row: &mut Row, process| -> Result<()> {
+        let memory = memory(process)?;
+        row.add(&format!("{when}: RssAnon MB"), memory.anonymous as f64 / 1e6);
+        row.add(&format!("{when}: RSS MB"), memory.resident as f64 / 1e6);
+        Ok(())
+    };
+    memory_is("filled", &mut row, node.process.id())?;
+    for _ in 0..bench.options.rounds {
+        // Killed, as far as the node can tell.
+        drop(node);
+        let began = Instant::now();
+        node = launch.start(&bench.options.binary)?;
+        row.add("start ms", began.elapsed().as_secs_f64() * 1e3);
+    }
+    ensure!(node.keys()? == keys, "{} keys instead of {keys} after a kill", node.keys()?);
+    row.add("disk MB", disk_bytes(&launch.data())? as f64 / 1e6);
+    let contender = Contender::new("", vec![node.process.id()], reads(&[node.port], shape, Keys::Uniform(keys)));
+    for _ in 0..bench.options.rounds {
+        measure(&contender, CLIENTS, Pace::Closed, Amount::Time(bench.slice()), &mut row)?;
+    }
+    memory_is("read", &mut row, node.process.id())?;
+    Ok(row)
+}
