@@ -17,9 +17,11 @@ WORKDIR /build
 # Members of the workspace that only serve tests need be no more than named.
 COPY Cargo.toml Cargo.lock ./
 COPY tests tests
-RUN awk '/^\[/ { skip = /^\[\[(bench|test|example)\]\]/ } !skip' Cargo.toml >Cargo.deps \
- && mv Cargo.deps Cargo.toml \
- && for member in tests/*; do mkdir "$member/src" && touch "$member/src/lib.rs" && echo 'fn main() {}' >"$member/src/main.rs"; done \
+COPY benches benches
+RUN for manifest in Cargo.toml tests/*/Cargo.toml benches/Cargo.toml; do \
+      awk '/^\[/ { skip = /^\[\[(bench|test|example)\]\]/ } !skip' "$manifest" >Cargo.deps && mv Cargo.deps "$manifest" || exit; \
+    done \
+ && for member in tests/* benches; do mkdir "$member/src" && touch "$member/src/lib.rs" && echo 'fn main() {}' >"$member/src/main.rs"; done \
  && mkdir src && touch src/lib.rs && echo 'fn main() {}' >src/main.rs \
  && cargo build --locked --profile "$PROFILE" --bin causeway \
  && rm -r src

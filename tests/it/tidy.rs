@@ -94,10 +94,10 @@ fn without_comment(line: &str) -> &str {
     comment.map_or(line, |(start, _)| &line[..start]).trim_end()
 }
 
-/// All files below `src` and `tests`.
+/// All files below `src`, `tests` and `benches`.
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut directories = vec![root.join("src"), root.join("tests")];
+    let mut directories = vec![root.join("src"), root.join("tests"), root.join("benches")];
     let mut sources = Vec::new();
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {

@@ -7,15 +7,12 @@ use causeway::causality::CausalContext;
 use causeway::format::{message, op, siblings, token};
 use causeway::replica::{Op, Push};
 
-use super::replicas::pushes;
+use super::replicas::{FILLING_PUSHES, pushes};
 use super::states;
 
 /// An op that replaces one value, as most do.
 fn an_op() -> Arc<Op> {
-    let mut pushes = pushes(17);
-    // The thousand keys are all there by then.
-    let mut push = pushes.pop().expect("there are 17");
-    push.ops.pop().expect("there are 64")
+    a_push().0.ops.pop().expect("a push has ops")
 }
 
 pub(super) fn encode_op(_: usize) -> Box<dyn FnMut()> {
@@ -29,7 +26,7 @@ pub(super) fn decode_op(_: usize) -> Box<dyn FnMut()> {
 }
 
 fn a_push() -> (Push, Vec<Vec<u8>>) {
-    let push = pushes(17).pop().expect("there are 17");
+    let push = pushes(FILLING_PUSHES + 1).pop().expect("there is one");
     let ops = push.ops.iter().map(|op| op::encode(op)).collect();
     (push, ops)
 }

@@ -12,6 +12,8 @@ use causeway::replica::{
 /// How many keys are written in turn.
 const KEYS: u64 = 1000;
 const OPS_A_PUSH: usize = 64;
+/// After so many pushes all keys have a value.
+pub(super) const FILLING_PUSHES: usize = KEYS as usize / OPS_A_PUSH + 1;
 
 /// The stored siblings, in memory.
 #[derive(Default)]
@@ -37,6 +39,16 @@ impl Node {
         let seed = Seed { boot: id.into(), random: id.into() };
         let replica = Replica::new(options, seed, Recovered::default());
         Self { replica, states: States::default(), requests: 0 }
+    }
+
+    /// With a value for each of the thousand keys.
+    fn filled(id: u32) -> Self {
+        let mut node = Self::new(id);
+        for number in 0..KEYS {
+            let effects = node.stage(write_of(number));
+            node.commit(effects);
+        }
+        node
     }
 
     fn feed(&mut self, input: Input) -> Vec<Effect> {
@@ -74,7 +86,7 @@ fn write_of(number: u64) -> Write {
 
 /// A write, and its commit, to one of a thousand keys.
 pub(super) fn write(times: usize) -> Box<dyn FnMut()> {
-    let mut node = Node::new(0);
+    let mut node = Node::filled(0);
     let mut writes: Vec<Write> = (0..times as u64).map(write_of).collect();
     Box::new(move || {
         let effects = node.stage(writes.pop().expect("as many as were prepared"));
@@ -84,7 +96,7 @@ pub(super) fn write(times: usize) -> Box<dyn FnMut()> {
 
 /// What gathers while a commit is under way, and the next commit.
 pub(super) fn write_64(times: usize) -> Box<dyn FnMut()> {
-    let mut node = Node::new(0);
+    let mut node = Node::filled(0);
     let mut writes: Vec<Write> = (0..(times * OPS_A_PUSH) as u64).map(write_of).collect();
     Box::new(move || {
         let mut effects = Vec::new();
@@ -115,11 +127,13 @@ pub(super) fn pushes(times: usize) -> Vec<Push> {
 /// A push arrives, and is committed.
 pub(super) fn deliver_64(times: usize) -> Box<dyn FnMut()> {
     let mut node = Node::new(1);
-    let mut pushes = pushes(times).into_iter();
-    Box::new(move || {
+    let mut pushes = pushes(FILLING_PUSHES + times).into_iter();
+    let mut deliver = move || {
         let push = pushes.next().expect("as many as were prepared");
         let effects = node.feed(Input::Push { request: RequestId(0), push });
         let ops = node.commit(effects);
         assert_eq!(ops.len(), OPS_A_PUSH, "an op was not delivered");
-    })
+    };
+    (0..FILLING_PUSHES).for_each(|_| deliver());
+    Box::new(deliver)
 }
