@@ -25,6 +25,10 @@ pub struct Options {
     pub seconds: f64,
     /// Ops that are missed while a node is away.
     pub ops: u64,
+    /// The most nodes of a cluster.
+    pub nodes: usize,
+    /// The most keys of a node.
+    pub keys: u64,
     /// The server under test.
     pub binary: PathBuf,
 }

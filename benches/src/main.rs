@@ -29,9 +29,15 @@ struct Arguments {
     /// How long each time.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Ops that are missed while a node is away.
+    /// Ops that a node misses in `catch-up`.
     #[arg(long, default_value_t = 1_000_000)]
     ops: u64,
+    /// The most nodes of `fan-out`.
+    #[arg(long, default_value_t = 50)]
+    nodes: usize,
+    /// The most keys of `keys`.
+    #[arg(long, default_value_t = 10_000_000)]
+    keys: u64,
     /// Writes every number to this file, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -108,6 +114,8 @@ fn measure(arguments: Arguments) -> Result<()> {
         rounds: if arguments.smoke { 1 } else { arguments.rounds },
         seconds: if arguments.smoke { 0.1 } else { arguments.seconds },
         ops: if arguments.smoke { 2_000 } else { arguments.ops },
+        nodes: if arguments.smoke { 5 } else { arguments.nodes },
+        keys: if arguments.smoke { 1_000 } else { arguments.keys },
         binary: arguments.binary.unwrap_or_else(|| beside.join("causeway")),
     };
     let chosen = arguments.scenarios.iter().map(|name| {
@@ -123,9 +131,10 @@ fn measure(arguments: Arguments) -> Result<()> {
         bench.report.scenario = scenario.name.to_owned();
         (scenario.run)(&mut bench).with_context(|| scenario.name)?;
         bench.clear()?;
-    }
-    if let Some(file) = arguments.json {
-        bench.report.write(&file, serde_json::to_value(&bench.options)?)?;
+        if let Some(file) = &arguments.json {
+            // After each, so that a run that is broken off has not been in vain.
+            bench.report.write(file, serde_json::to_value(&bench.options)?)?;
+        }
     }
     Ok(())
 }

@@ -16,10 +16,10 @@ use crate::systems::cluster::Cluster;
 const CLIENTS: usize = 128;
 
 pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
-    let sizes: &[usize] = if bench.options.smoke { &[3, 5] } else { &[3, 10, 25, 50] };
     let mut rows = Vec::new();
-    for nodes in sizes {
-        rows.push(one(bench, *nodes)?);
+    let most = bench.options.nodes;
+    for nodes in [3, 5, 10, 25, 50].into_iter().filter(|nodes| *nodes <= most) {
+        rows.push(one(bench, nodes)?);
     }
     bench.report.add("writes on one node, until all have them", rows);
     Ok(())

@@ -15,10 +15,12 @@ use crate::systems::causeway::{Launch, reads};
 const CLIENTS: usize = 64;
 
 pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
-    let sizes: &[u64] = if bench.options.smoke { &[500, 2_000] } else { &[10_000, 100_000, 1_000_000, 10_000_000] };
     let mut rows = Vec::new();
-    for keys in sizes {
-        rows.push(one(bench, *keys)?);
+    // Ten thousand and more; fewer only when no more are wanted.
+    let least = bench.options.keys.min(10_000);
+    let most = bench.options.keys;
+    for keys in (0..).map(|power| least * 10u64.pow(power)).take_while(|keys| *keys <= most) {
+        rows.push(one(bench, keys)?);
     }
     bench.report.add("keys of 64 bytes with values of 32, all read alike", rows);
     Ok(())
