@@ -19,6 +19,7 @@ pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
     let mut rows = Vec::new();
     let most = bench.options.nodes;
     for nodes in [3, 5, 10, 25, 50].into_iter().filter(|nodes| *nodes <= most) {
+        eprintln!("{nodes} nodes");
         rows.push(one(bench, nodes)?);
     }
     bench.report.add("writes on one node, until all have them", rows);

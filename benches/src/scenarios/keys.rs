@@ -20,6 +20,7 @@ pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
     let least = bench.options.keys.min(10_000);
     let most = bench.options.keys;
     for keys in (0..).map(|power| least * 10u64.pow(power)).take_while(|keys| *keys <= most) {
+        eprintln!("{keys} keys");
         rows.push(one(bench, keys)?);
     }
     bench.report.add("keys of 64 bytes with values of 32, all read alike", rows);

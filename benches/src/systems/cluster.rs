@@ -46,11 +46,14 @@ impl Cluster {
 
     /// Waits until every node has all that any node has now.
     pub fn settle(&self) -> Result<()> {
-        let contexts = self.nodes.iter().map(|node| context(node.port)).collect::<Result<Vec<_>>>()?;
-        for (from, context) in contexts.iter().enumerate() {
-            for (to, node) in self.nodes.iter().enumerate().filter(|(to, _)| *to != from) {
-                until_included(node.port, context).with_context(|| format!("what node {from} has, on node {to}"))?;
-            }
+        let (first, others) = self.nodes.split_first().context("a cluster has nodes")?;
+        for node in others {
+            until_included(first.port, &context(node.port)?).context("what another node has, on the first")?;
+        }
+        // Now it has everything.
+        let everything = context(first.port)?;
+        for node in others {
+            until_included(node.port, &everything).context("what the first node has, on another")?;
         }
         Ok(())
     }
