@@ -24,8 +24,8 @@ pub(super) struct FjallSnapshot {
 impl FjallSnapshot {
     /// The state of the engine now, which is as of this checkpoint.
     pub(super) fn take(engine: Arc<Engine>, hot: Arc<HotStates>, checkpoint: &Checkpoint) -> Self {
-        let Checkpoint { position, vector, .. } = checkpoint.clone();
-        Self { instant: engine.instant(), position, vector, engine, hot }
+        let Checkpoint { position, vector, .. } = checkpoint;
+        Self { instant: engine.instant(), position: *position, vector: vector.clone(), engine, hot }
     }
 
     /// The siblings of a key, which are not kept in memory for having been read.
