@@ -6,10 +6,7 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use super::session::Session;
-use super::{Shared, blocking, query, view};
-use crate::causality::CausalContext;
-use crate::format::token;
-use crate::node::NodeHandle;
+use super::{App, Shared, blocking, query, view};
 use crate::storage::StorageError;
 
 /// A page of keys.
@@ -45,17 +42,16 @@ pub(super) async fn keys(State(app): Shared, request: Request) -> Result<Respons
     };
     Session::of(request.headers(), &app.options)?.reached(&app).await?;
 
-    let node = app.node.clone();
     let (prefix, after) = (prefix.unwrap_or_default().into_owned(), after.map(|after| after.into_owned()));
     blocking(move || {
-        let page = page(&node, &prefix, after, limit)?;
+        let page = page(&app, &prefix, after, limit)?;
         Ok(view::json_with_context(&page, &page.context))
     })
     .await
 }
 
-fn page(node: &NodeHandle, prefix: &str, mut after: Option<String>, limit: usize) -> Result<Page, StorageError> {
-    let snapshot = node.snapshot()?;
+fn page(app: &App, prefix: &str, mut after: Option<String>, limit: usize) -> Result<Page, StorageError> {
+    let snapshot = app.node.snapshot()?;
     let mut keys: Vec<KeyView> = Vec::new();
     let mut step = MAX_STEP;
     // One more than the page shows, to know whether another follows.
@@ -76,5 +72,5 @@ fn page(node: &NodeHandle, prefix: &str, mut after: Option<String>, limit: usize
         keys.truncate(limit);
         keys.last().map(|last| last.key.clone()).unwrap_or_default()
     });
-    Ok(Page { keys, context: token::encode(&CausalContext::of_state(snapshot.vector().clone())), next })
+    Ok(Page { keys, context: app.tokens.of(snapshot.vector()).text.clone(), next })
 }

@@ -10,8 +10,6 @@ use super::problem::Problem;
 use super::session::Session;
 use super::view::{self, KeySiblings, Resolve, Room};
 use super::{Shared, blocking, body, json, query};
-use crate::causality::CausalContext;
-use crate::format::token;
 use crate::replica::{Key, Value};
 use crate::storage::Snapshot;
 
@@ -44,13 +42,13 @@ pub(super) async fn read_many(State(app): Shared, request: Request) -> Result<Re
     drop(text);
     session.reached(&app).await?;
 
-    let (node, room) = (app.node.clone(), Room::new(app.options.limits.answer_bytes));
+    let room = Room::new(app.options.limits.answer_bytes);
     blocking(move || {
-        let snapshot = node.snapshot()?;
-        let token = token::encode(&CausalContext::of_state(snapshot.vector().clone()));
+        let snapshot = app.node.snapshot()?;
+        let token = app.tokens.of(snapshot.vector());
         match resolve {
-            Resolve::All => all(&*snapshot, &keys, room, &token),
-            one => plain(&*snapshot, &keys, one, room, &token),
+            Resolve::All => all(&*snapshot, &keys, room, &token.text),
+            one => plain(&*snapshot, &keys, one, room, &token.text),
         }
     })
     .await
