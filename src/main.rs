@@ -17,7 +17,7 @@ use causeway::listen::{self, ListenOptions, OnlyLocal, Stopped, Workers};
 use causeway::node::{self, AdmissionLimit, NodeOptions, Observer, Running};
 use causeway::peers::{self, SenderOptions};
 use causeway::replica::{ReplicaOptions, Seed};
-use causeway::storage::{EngineOptions, FjallStorage, Identity, OpenError};
+use causeway::storage::{DiskOptions, DiskStorage, Identity, OpenError};
 use causeway::telemetry::{self, Telemetry, TelemetryError, TraceOptions};
 use futures_util::future::join_all;
 use opentelemetry_sdk::trace::SdkTracer;
@@ -183,12 +183,12 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
 
 fn start_node(config: &Config, observer: Arc<dyn Observer>) -> Result<Running, StartError> {
     let identity = Identity { cluster: config.cluster.clone(), node: config.node };
-    let engine = EngineOptions {
+    let options = DiskOptions {
         cache_bytes: config.cache_bytes / 2,
         hot_bytes: config.cache_bytes / 2,
-        ..EngineOptions::default()
+        ..DiskOptions::default()
     };
-    let (storage, recovered) = FjallStorage::open_with(&config.data_dir, &identity, engine)?;
+    let (storage, recovered) = DiskStorage::open_with(&config.data_dir, &identity, options)?;
     let options = NodeOptions {
         replica: ReplicaOptions {
             cluster: config.cluster.as_str().into(),

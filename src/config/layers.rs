@@ -53,7 +53,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("peer_listen", None, "Where peers are served, ADDRESS:PORT or NAME:PORT [default: with the clients]"),
     setting("peer_subnet", None, "Peers must come in on a local address of this range, such as 172.31.0.0/16"),
     setting("data_dir", None, "Where the data is [default: ./causeway-data/ID]"),
-    setting("log", Some("info,fjall=warn,lsm_tree=warn"), "What is logged, such as causeway=debug,warn"),
+    setting("log", Some("info,lsm_tree=warn"), "What is logged, such as causeway=debug,warn"),
     setting("log_format", None, "pretty or json [default: pretty on a terminal]"),
     setting("max_key_bytes", Some("1024"), "Longest key"),
     setting("max_value_bytes", Some("1048576"), "Longest value"),

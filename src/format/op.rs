@@ -114,6 +114,19 @@ pub fn decode(bytes: &[u8]) -> Result<Op, FormatError> {
     }
 }
 
+/// The name of an op of which [`encode`] gave these bytes. Reads no more than that, and does not look whether the rest
+/// is whole.
+pub fn dot(bytes: &[u8]) -> Result<Dot, FormatError> {
+    let payload = bytes.get(1..).ok_or(FormatError::Short { what: WHAT, bytes: bytes.len() })?;
+    let mut decoder = minicbor::Decoder::new(payload);
+    let malformed = |error| FormatError::malformed(WHAT, error);
+    decoder.map().map_err(malformed)?;
+    match decoder.u8().map_err(malformed)? {
+        0 => decoder.decode::<dto::DotDto>().map_err(malformed)?.read(WHAT),
+        _ => Err(FormatError::malformed(WHAT, "it does not begin with its dot")),
+    }
+}
+
 fn problem(op: &Op) -> Option<&'static str> {
     let replaced = op.entries.iter().flat_map(|entry| &entry.replaces);
     let mut dots = op.parents.iter().chain(&op.deps).chain(replaced).chain([&op.dot]);

@@ -1,11 +1,12 @@
 //! What every store must do, run on each of them.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::{BatchLimit, FjallStorage, Identity, MemoryStorage, Storage, StoredOp};
+use super::{BatchLimit, DiskOptions, DiskStorage, Identity, MemoryStorage, Storage, StoredOp};
 use crate::causality::{Ancestry, Dot, Hlc, Incarnation, NodeId, Origin, Parents};
 use crate::format;
 use crate::replica::{Append, Checkpoint, Entry, Key, KeyStates, Op, OpRange, Recovered, Siblings, Value};
@@ -40,14 +41,31 @@ pub(super) fn identity() -> Identity {
 }
 
 impl Subject for OnDisk {
-    type Store = FjallStorage;
+    type Store = DiskStorage;
 
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn open(&self) -> (FjallStorage, Recovered) {
-        FjallStorage::open(&self.0.path().join("data"), &identity()).unwrap()
+    fn open(&self) -> (DiskStorage, Recovered) {
+        DiskStorage::open(&self.0.path().join("data"), &identity()).unwrap()
+    }
+}
+
+/// The same, with every commit in files of its own.
+struct InPieces(OnDisk);
+
+impl Subject for InPieces {
+    type Store = DiskStorage;
+
+    fn new() -> Self {
+        Self(OnDisk::new())
+    }
+
+    fn open(&self) -> (DiskStorage, Recovered) {
+        let options =
+            DiskOptions { write_buffer_bytes: 1, segment_bytes: 1, tail_bytes: 300, ..DiskOptions::default() };
+        DiskStorage::open_with(&self.0.0.path().join("data"), &identity(), options).unwrap()
     }
 }
 
@@ -60,11 +78,12 @@ pub(super) fn origin(node: u32, incarnation: u64) -> Origin {
 pub(super) struct Log {
     pub(super) checkpoint: Checkpoint,
     pub(super) ancestry: Ancestry,
+    /// What the ops wrote.
+    states: BTreeMap<Key, Siblings>,
 }
 
 impl Log {
-    /// An op that replaces all that is held, and what follows from it. `held` is read from `store`, so what
-    /// went before must be committed, or write other keys.
+    /// An op that replaces all that is held, and what follows from it.
     pub(super) fn append(&mut self, store: &impl Storage, dot: Dot, entries: &[(&str, Option<&str>)]) -> Append {
         self.append_with(store, dot, vec![], entries, true)
     }
@@ -83,7 +102,7 @@ impl Log {
         let hlc = self.checkpoint.hlc;
         let mut states = Vec::new();
         let entries = entries.iter().map(|(key, value)| {
-            let mut siblings = store.siblings(key).unwrap();
+            let mut siblings = self.states.get(*key).cloned().unwrap_or_else(|| store.siblings(key).unwrap());
             let replaces = siblings.iter().map(|sibling| sibling.dot).filter(|_| replace).collect();
             let entry = Entry { key: Key::from(*key), value: value.map(Value::from), replaces };
             siblings.apply(dot, hlc, position, &entry);
@@ -91,6 +110,7 @@ impl Log {
             entry
         });
         let entries = entries.collect();
+        self.states.extend(states.iter().cloned());
         self.ancestry.insert(dot.origin, &parents);
         self.ancestry.advance(&mut self.checkpoint.vector, dot);
         let op = Op { dot, parents, deps: vec![], hlc, entries, trace: None, idempotency_key: None };
@@ -110,7 +130,7 @@ pub(super) fn values(siblings: &Siblings) -> Vec<&str> {
 }
 
 fn stored(append: &Append) -> StoredOp {
-    StoredOp { position: append.position, dot: append.op.dot, bytes: format::op::encode(&append.op) }
+    StoredOp { position: append.position, dot: append.op.dot, bytes: format::op::encode(&append.op).into() }
 }
 
 pub(super) fn range(origin: Origin, first: u64, last: u64) -> OpRange {
@@ -356,6 +376,7 @@ fn after_a_failed_commit_there_are_only_reads<S: Subject>() {
 macro_rules! conformance {
     ($($property:ident),* $(,)?) => {
         mod in_memory { $(#[test] fn $property() { super::$property::<super::InMemory>(); })* }
+        mod in_pieces { $(#[test] fn $property() { super::$property::<super::InPieces>(); })* }
         mod on_disk { $(#[test] fn $property() { super::$property::<super::OnDisk>(); })* }
     };
 }

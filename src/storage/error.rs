@@ -12,6 +12,9 @@ pub enum StorageError {
     /// The engine failed.
     #[error("storage engine: {0}")]
     Engine(String),
+    /// The op log could not be read or written.
+    #[error("op log: {0}")]
+    Log(#[source] io::Error),
     /// A record does not read as what it should be.
     #[error("{record} is damaged: {problem}")]
     Damaged {
@@ -50,6 +53,16 @@ pub enum OpenError {
         found: u32,
         /// The newest format known here.
         newest: u32,
+    },
+    /// It was written by a version that is too old.
+    #[error("{path} has format {found}; this version reads formats from {oldest} on")]
+    OldFormat {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The oldest format that is read here.
+        oldest: u32,
     },
     /// It exists, is not empty, and is not ours.
     #[error("{path} is not empty and holds no causeway data")]

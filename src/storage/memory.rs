@@ -60,7 +60,7 @@ impl Storage for MemoryStorage {
         let Disk { state, log, ancestry, .. } = &mut *disk;
         let state = Arc::make_mut(state);
         for Append { position, op, states } in appends {
-            let stored = StoredOp { position: *position, dot: op.dot, bytes: format::op::encode(op) };
+            let stored = StoredOp { position: *position, dot: op.dot, bytes: format::op::encode(op).into() };
             log.insert(op.dot, stored);
             ancestry.insert(op.dot.origin, &op.parents);
             for (key, siblings) in states {

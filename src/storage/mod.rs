@@ -1,4 +1,4 @@
-//! Storage: what survives. An embedded engine behind a small trait.
+//! Storage: what survives. An op log and an embedded engine behind a small trait.
 //!
 //! Promises: a commit is atomic over everything in it and durable before any reader sees it; a snapshot is
 //! one instant of the whole state; a record that can't be read is an error, never "not found". Must not
@@ -6,15 +6,19 @@
 
 #[cfg(test)]
 mod conformance;
+mod disk;
 mod error;
-mod fjall;
 mod memory;
+mod oplog;
 
+pub use disk::{DiskOptions, DiskStorage};
 pub use error::{OpenError, StorageError};
-pub use fjall::{EngineOptions, FjallStorage};
+
 pub use memory::MemoryStorage;
 
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::causality::{Dot, NodeId, VersionVector};
 use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Siblings};
@@ -80,7 +84,7 @@ pub struct StoredOp {
     /// Its name.
     pub dot: Dot,
     /// `format::op` bytes.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 /// Whether a commit goes on from position `last`, op by op.

@@ -14,7 +14,7 @@ use causeway::http::{HttpOptions, app};
 use causeway::listen::{ListenOptions, Stopped, serve};
 use causeway::node::{AdmissionLimit, NoObserver, NodeHandle, NodeOptions, Running, start};
 use causeway::replica::{Answer, LinkId, Recovered, ReplicaOptions, Seed, Send};
-use causeway::storage::{BatchLimit, FjallStorage, Identity, MemoryStorage, Storage};
+use causeway::storage::{BatchLimit, DiskStorage, Identity, MemoryStorage, Storage};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -96,7 +96,7 @@ impl Node {
     /// The same, on a directory that may hold something.
     pub(crate) async fn on(directory: TempDir, id: u32, members: u32, setup: Setup) -> Self {
         let identity = Identity { cluster: CLUSTER.to_owned(), node: NodeId(id) };
-        let (storage, recovered) = FjallStorage::open(directory.path(), &identity).unwrap();
+        let (storage, recovered) = DiskStorage::open(directory.path(), &identity).unwrap();
         let node = Self::start(id, members, Arc::new(storage), recovered, setup).await;
         Self { directory: Some(directory), ..node }
     }

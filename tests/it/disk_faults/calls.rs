@@ -20,10 +20,12 @@ const WRITES: usize = 5;
 const AT_ONCE: usize = 4;
 
 /// The calls by which a node uses its data, and the errors that they end with.
-const CALLS: [(&str, &[Error]); 9] = [
+const CALLS: [(&str, &[Error]); 11] = [
     ("fdatasync", &[EIO, ENOSPC]),
     ("fsync", &[EIO]),
     ("write", &[EIO, ENOSPC]),
+    ("pwrite64", &[EIO, ENOSPC]),
+    ("ftruncate", &[EIO]),
     ("openat", &[EIO, ENOSPC]),
     ("read", &[EIO]),
     ("pread64", &[EIO]),
@@ -76,7 +78,7 @@ async fn fail_all() {
         }
     }
     eprintln!("disk faults: {runs} runs with a call that failed; no such calls: {without:?}");
-    for call in ["fdatasync", "write", "openat", "read"] {
+    for call in ["fdatasync", "pwrite64", "openat", "read"] {
         assert!(!without.contains(&call.to_owned()), "no {call} failed");
     }
 }

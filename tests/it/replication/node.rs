@@ -11,7 +11,7 @@ use causeway::listen::{self, ListenOptions, Stopped};
 use causeway::node::{AdmissionLimit, NodeHandle, NodeOptions, Observer, Running, Try};
 use causeway::peers::{self, SenderOptions};
 use causeway::replica::{LinkId, LinkView, OpRange, PeerChange, ReplicaOptions, Seed, Visible};
-use causeway::storage::{FjallStorage, Identity, OpenError};
+use causeway::storage::{DiskStorage, Identity, OpenError};
 use causeway::telemetry::{Telemetry, TraceOptions};
 use serde_json::json;
 use tempfile::TempDir;
@@ -83,7 +83,7 @@ impl Setup {
     async fn start_node(&self, observer: Arc<dyn Observer>) -> Running {
         let identity = Identity { cluster: self.cluster.to_owned(), node: NodeId(self.id) };
         // What the node before it was still doing may hold the directory for a moment.
-        let open = || match FjallStorage::open(&self.directory, &identity) {
+        let open = || match DiskStorage::open(&self.directory, &identity) {
             Err(OpenError::InUse { .. }) => None,
             opened => Some(opened.unwrap()),
         };

@@ -9,8 +9,9 @@ use crate::format::FormatError;
 use crate::format::identity::{self, StoredIdentity};
 use crate::storage::{Identity, OpenError, StorageError};
 
-/// The format of the directory as a whole: its files, the keyspaces, their records.
-const FORMAT: u32 = 1;
+/// The format of the directory as a whole: its files, their records. (Format 1 had no op log of its own; no released
+/// version wrote it.)
+pub(super) const FORMAT: u32 = 2;
 
 const IDENTITY: &str = "identity";
 const UNFINISHED_IDENTITY: &str = "identity.new";
@@ -49,6 +50,9 @@ fn check(path: &Path, identity: &Identity) -> Result<bool, OpenError> {
     })?;
     if format > FORMAT {
         return Err(newer(format));
+    }
+    if format < FORMAT {
+        return Err(OpenError::OldFormat { path: path.to_owned(), found: format, oldest: FORMAT });
     }
     let found = Identity { cluster, node };
     if found != *identity {
@@ -153,6 +157,7 @@ pub(super) fn unusable(path: &Path, error: StorageError) -> OpenError {
     let path = path.to_owned();
     match error {
         StorageError::Engine(problem) => OpenError::Engine { path, problem },
+        StorageError::Log(source) => OpenError::Io { path, source },
         damaged @ StorageError::Damaged { .. } => OpenError::Damaged { path, problem: damaged.to_string() },
     }
 }

@@ -3,29 +3,28 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use ::fjall::Readable;
-
-use super::engine::{Engine, engine_error};
+use super::engine::Engine;
 use super::hot::HotStates;
+use super::instants::Instant;
 use super::record;
 use crate::causality::VersionVector;
 use crate::format::op::MAX_KEY_BYTES;
 use crate::replica::{Checkpoint, Siblings};
 use crate::storage::{Snapshot, StorageError};
 
-pub(super) struct FjallSnapshot {
-    instant: ::fjall::Snapshot,
+pub(super) struct DiskSnapshot {
+    instant: Instant,
     position: u64,
     vector: VersionVector,
     engine: Arc<Engine>,
     hot: Arc<HotStates>,
 }
 
-impl FjallSnapshot {
+impl DiskSnapshot {
     /// The state of the engine now, which is as of this checkpoint.
     pub(super) fn take(engine: Arc<Engine>, hot: Arc<HotStates>, checkpoint: &Checkpoint) -> Self {
         let Checkpoint { position, vector, .. } = checkpoint;
-        Self { instant: engine.instant(), position: *position, vector: vector.clone(), engine, hot }
+        Self { instant: engine.now(), position: *position, vector: vector.clone(), engine, hot }
     }
 
     /// The siblings of a key, which are not kept in memory for having been read.
@@ -37,7 +36,7 @@ impl FjallSnapshot {
     }
 }
 
-impl Snapshot for FjallSnapshot {
+impl Snapshot for DiskSnapshot {
     fn vector(&self) -> &VersionVector {
         &self.vector
     }
@@ -60,10 +59,10 @@ impl Snapshot for FjallSnapshot {
             Some(after) if after >= prefix => Bound::Excluded(&after.as_bytes()[..after.len().min(MAX_KEY_BYTES)]),
             _ => Bound::Included(prefix.as_bytes()),
         };
-        let end = Bound::Excluded(record::KEYS_POSITION.as_slice());
+        let end = Bound::Excluded(record::KEYS_END);
         let mut keys = Vec::new();
-        for record in self.instant.range::<&[u8], _>(&self.engine.keys, (start, end)).take(limit) {
-            let (key, value) = record.into_inner().map_err(engine_error)?;
+        for record in self.engine.range(&self.instant, (start, end)).take(limit) {
+            let (key, value) = record?;
             if !key.starts_with(prefix.as_bytes()) {
                 break;
             }

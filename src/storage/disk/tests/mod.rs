@@ -18,8 +18,8 @@ fn path(directory: &OnDisk) -> PathBuf {
     directory.0.path().join("data")
 }
 
-fn open(path: &Path) -> Result<(FjallStorage, Recovered), OpenError> {
-    FjallStorage::open(path, &identity())
+fn open(path: &Path) -> Result<(DiskStorage, Recovered), OpenError> {
+    DiskStorage::open(path, &identity())
 }
 
 /// Why a directory can't be opened.
@@ -67,7 +67,7 @@ fn the_directory_of_another_node_or_cluster_is_refused() {
     let before = contents(&path(&directory));
     for (cluster, node) in [("causeway", 1), ("other", 0)] {
         let expected = Identity { cluster: cluster.to_owned(), node: NodeId(node) };
-        match FjallStorage::open(&path(&directory), &expected).map(drop) {
+        match DiskStorage::open(&path(&directory), &expected).map(drop) {
             Err(OpenError::OtherIdentity { found, expected: named, .. }) => {
                 assert_eq!((found, named), (identity(), expected));
             }
@@ -81,13 +81,21 @@ fn the_directory_of_another_node_or_cluster_is_refused() {
 #[test]
 fn a_newer_format_is_refused() {
     let directory = written();
-    let newer = StoredIdentity { format: 2, cluster: "causeway".to_owned(), node: NodeId(0) };
-    for bytes in [identity::encode(&newer), frame::seal(2, |bytes| bytes.push(0))] {
+    let newer = StoredIdentity { format: 3, cluster: "causeway".to_owned(), node: NodeId(0) };
+    for bytes in [identity::encode(&newer), frame::seal(3, |bytes| bytes.push(0))] {
         fs::write(path(&directory).join("identity"), bytes).unwrap();
         let before = contents(&path(&directory));
-        assert!(matches!(refusal(&path(&directory)), OpenError::NewerFormat { found: 2, newest: 1, .. }));
+        assert!(matches!(refusal(&path(&directory)), OpenError::NewerFormat { found: 3, newest: 2, .. }));
         assert_eq!(contents(&path(&directory)), before);
     }
+}
+
+#[test]
+fn an_old_format_is_refused() {
+    let directory = written();
+    let old = StoredIdentity { format: 1, cluster: "causeway".to_owned(), node: NodeId(0) };
+    fs::write(path(&directory).join("identity"), identity::encode(&old)).unwrap();
+    assert!(matches!(refusal(&path(&directory)), OpenError::OldFormat { found: 1, oldest: 2, .. }));
 }
 
 #[test]
@@ -119,15 +127,18 @@ fn a_file_in_its_place_is_an_error() {
 /// Everything that a first start may leave when it is cut off.
 #[test]
 fn a_first_start_that_was_cut_off_is_begun_again() {
-    let whole_identity =
-        identity::encode(&StoredIdentity { format: 1, cluster: "causeway".to_owned(), node: NodeId(0) });
+    let whole_identity = identity::encode(&StoredIdentity {
+        format: directory::FORMAT,
+        cluster: "causeway".to_owned(),
+        node: NodeId(0),
+    });
     let begun: [(&str, &[u8]); 6] = [
         ("lock", b""),
         ("identity.new", &whole_identity[..4]),
         ("identity.new", &whole_identity),
         ("identity", &whole_identity),
-        ("store.new/0.jnl", &[0; 100]),
-        ("store.new/keyspaces/1/half", b"a"),
+        ("store.new/log/00000000000000000001.ops", &[0; 100]),
+        ("store.new/keys/half", b"a"),
     ];
     for steps in 0..=begun.len() {
         let directory = OnDisk::new();
@@ -167,8 +178,14 @@ fn reads_do_not_wait_for_commits() {
 #[test]
 fn much_more_than_fits_in_memory_is_kept() {
     let directory = OnDisk::new();
-    let small = EngineOptions { cache_bytes: 1 << 20, hot_bytes: 1 << 20, write_buffer_bytes: 1 << 20 };
-    let open = || FjallStorage::open_with(&path(&directory), &identity(), small).unwrap();
+    let small = DiskOptions {
+        cache_bytes: 1 << 20,
+        hot_bytes: 1 << 20,
+        write_buffer_bytes: 1 << 20,
+        tail_bytes: 1 << 20,
+        segment_bytes: 8 << 20,
+    };
+    let open = || DiskStorage::open_with(&path(&directory), &identity(), small).unwrap();
     let (store, _) = open();
     let (mut log, own) = (Log::default(), origin(0, 7));
     let value = "0123456789abcdef".repeat(1 << 12);
@@ -176,7 +193,7 @@ fn much_more_than_fits_in_memory_is_kept() {
         let key = format!("key{}", counter % 100);
         log.write(&store, own.dot(counter), &[(&key, Some(&format!("{counter}:{value}")))]);
     }
-    let check = |store: &FjallStorage| {
+    let check = |store: &DiskStorage| {
         let snapshot = store.snapshot().unwrap();
         let keys = snapshot.keys("", None, 1000).unwrap();
         assert_eq!(keys.len(), 100);

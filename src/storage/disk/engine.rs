@@ -1,0 +1,174 @@
+//! The engine: one LSM tree that holds the state of the keys. It has no journal; the op log is that.
+//!
+//! What is written is in memory first. When a write buffer is full, the checkpoint is put into it as its last record and
+//! it is set aside to become a table. So what is on disk is always the state after some commit, whole, and says which.
+
+use std::fs::File;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+
+use lsm_tree::config::{
+    BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PartitioningPolicy, PinningPolicy,
+    RestartIntervalPolicy,
+};
+use lsm_tree::{
+    AbstractTree, AnyTree, Cache, Config, DescriptorTable, Guard, SequenceNumberCounter, UserKey, UserValue,
+};
+
+use super::DiskOptions;
+use super::instants::{Instant, Instants};
+use super::record;
+use super::upkeep::Upkeep;
+use crate::format;
+use crate::format::op::MAX_KEY_BYTES;
+use crate::replica::{Checkpoint, Siblings};
+use crate::storage::StorageError;
+
+/// Table files kept open.
+const MAX_OPEN_FILES: usize = 256;
+
+pub(super) struct Engine {
+    // Dropped first: it ends the threads that use the tree.
+    upkeep: Upkeep,
+    tree: AnyTree,
+    /// The number of the next write. The tree takes numbers too, when it rearranges its tables.
+    seqno: SequenceNumberCounter,
+    instants: Arc<Instants>,
+    write_buffer_bytes: u64,
+    /// The directory is in use for as long as the engine is, which may be longer than the store: snapshots hold it.
+    _lock: Arc<File>,
+}
+
+/// What a commit writes.
+#[derive(Default)]
+pub(super) struct Changes<'a> {
+    /// The last state of every key it writes; empty: the key is gone.
+    pub(super) states: Vec<(&'a str, &'a Siblings)>,
+    /// Other records.
+    pub(super) records: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Engine {
+    /// Opens the tree in a directory, or creates an empty one where there is none.
+    pub(super) fn open(path: &Path, lock: Arc<File>, options: DiskOptions) -> Result<Self, StorageError> {
+        // Readers begin above 0, which stands for no instant at all.
+        let seqno = SequenceNumberCounter::new(1);
+        let tree = config(path, &seqno, options).open().map_err(engine_error)?;
+        seqno.fetch_max(tree.get_highest_persisted_seqno().map_or(0, |highest| highest + 1));
+        let instants = Arc::new(Instants::default());
+        let upkeep =
+            Upkeep::start(tree.clone(), instants.clone()).map_err(|error| StorageError::Engine(error.to_string()))?;
+        Ok(Self { upkeep, tree, seqno, instants, write_buffer_bytes: options.write_buffer_bytes, _lock: lock })
+    }
+
+    /// The state after the last write. Not while one is going on.
+    pub(super) fn now(&self) -> Instant {
+        self.instants.hold(self.seqno.get())
+    }
+
+    /// Waits until there is room for a write.
+    pub(super) fn wait_for_room(&self) -> Result<(), StorageError> {
+        self.upkeep.wait_for_room()
+    }
+
+    /// Writes, all at one time for readers. One write after the other; `checkpoint` goes with it.
+    pub(super) fn write(&self, changes: Changes, checkpoint: &Checkpoint) {
+        let seqno = self.seqno.next();
+        let mut buffered = 0;
+        for (key, siblings) in changes.states {
+            (_, buffered) = if siblings.is_empty() {
+                self.tree.remove(key, seqno)
+            } else {
+                self.tree.insert(key, format::siblings::encode(siblings), seqno)
+            };
+        }
+        for (key, value) in changes.records {
+            (_, buffered) = self.tree.insert(key, value, seqno);
+        }
+        if buffered >= self.write_buffer_bytes {
+            self.set_aside(checkpoint, seqno);
+        }
+    }
+
+    fn set_aside(&self, checkpoint: &Checkpoint, seqno: u64) {
+        self.tree.insert(record::CHECKPOINT, format::checkpoint::encode(checkpoint), seqno);
+        self.tree.rotate_memtable();
+        self.upkeep.flush();
+    }
+
+    /// Puts a record into a table as it is.
+    #[cfg(test)]
+    pub(super) fn plant(&self, key: &[u8], value: Vec<u8>) {
+        self.tree.insert(key, value, self.seqno.next());
+        self.tree.rotate_memtable();
+        self.upkeep.flush();
+        self.wait_for_tables();
+    }
+
+    /// Waits until nothing is set aside any more.
+    #[cfg(test)]
+    pub(super) fn wait_for_tables(&self) {
+        while self.tree.sealed_memtable_count() > 0 {
+            self.upkeep.wait_for_room().expect("upkeep goes well");
+            std::thread::yield_now();
+        }
+    }
+
+    pub(super) fn get(&self, instant: &Instant, key: &[u8]) -> Result<Option<UserValue>, StorageError> {
+        self.tree.get(key, instant.seqno).map_err(engine_error)
+    }
+
+    pub(super) fn siblings(&self, instant: &Instant, key: &str) -> Result<Siblings, StorageError> {
+        if key.len() > MAX_KEY_BYTES {
+            return Ok(Siblings::default());
+        }
+        match self.get(instant, key.as_bytes())? {
+            Some(bytes) => record::decode_siblings(key, &bytes),
+            None => Ok(Siblings::default()),
+        }
+    }
+
+    /// The records of a range of keys, in order.
+    pub(super) fn range<'a>(
+        &self,
+        instant: &Instant,
+        range: (Bound<&'a [u8]>, Bound<&'a [u8]>),
+    ) -> impl Iterator<Item = Result<(UserKey, UserValue), StorageError>> + use<'a> {
+        let records = self.tree.range::<&[u8], _>(range, instant.seqno, None);
+        records.map(|record| record.into_inner().map_err(engine_error))
+    }
+
+    /// The state that is on disk says what it is as of; nothing is there before the first table.
+    pub(super) fn checkpoint(&self, instant: &Instant) -> Result<Checkpoint, StorageError> {
+        let Some(bytes) = self.get(instant, record::CHECKPOINT)? else {
+            return if self.tree.table_count() == 0 {
+                Ok(Checkpoint::default())
+            } else {
+                Err(StorageError::damaged("the store", "it has no checkpoint"))
+            };
+        };
+        format::checkpoint::decode(&bytes).map_err(|error| StorageError::damaged("the checkpoint", error))
+    }
+}
+
+fn config(path: &Path, seqno: &SequenceNumberCounter, options: DiskOptions) -> Config {
+    let bloom = |policy| FilterPolicyEntry::Bloom(policy);
+    Config::new(path, seqno.clone(), SequenceNumberCounter::default())
+        .use_cache(Arc::new(Cache::with_capacity_bytes(options.cache_bytes)))
+        .use_descriptor_table(Some(Arc::new(DescriptorTable::new(MAX_OPEN_FILES))))
+        .data_block_size_policy(BlockSizePolicy::all(4 << 10))
+        .data_block_restart_interval_policy(RestartIntervalPolicy::new([10, 16]))
+        .index_block_pinning_policy(PinningPolicy::new([true, true, false]))
+        .filter_block_pinning_policy(PinningPolicy::new([true, false]))
+        .index_block_partitioning_policy(PartitioningPolicy::new([false, false, false, true]))
+        .filter_block_partitioning_policy(PartitioningPolicy::new([false, false, false, true]))
+        .filter_policy(FilterPolicy::new([
+            bloom(BloomConstructionPolicy::FalsePositiveRate(0.0001)),
+            bloom(BloomConstructionPolicy::BitsPerKey(10.0)),
+        ]))
+}
+
+fn engine_error(error: lsm_tree::Error) -> StorageError {
+    StorageError::Engine(error.to_string())
+}

@@ -1,0 +1,110 @@
+//! What a store holds when it is opened, and whether it fits together.
+//!
+//! The engine has the state as of some commit, the op log goes on from there: what the log has behind it is
+//! done again. A log that begins later or ends earlier is another one, or a part of either was lost (files restored
+//! apart): going on could show a state that never was, so it is refused.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::engine::{Changes, Engine};
+use super::instants::Instant;
+use super::record;
+use crate::causality::Ancestry;
+use crate::format;
+use crate::replica::{Key, Recovered, Siblings};
+use crate::storage::StorageError;
+use crate::storage::oplog::{self, Appender, Commit, OpLog, Replay};
+
+/// Ops that are done again in one write.
+const MAX_OPS_A_WRITE: usize = 1_024;
+
+pub(super) fn recover(engine: &Engine, log: &OpLog, appender: &Appender) -> Result<Recovered, StorageError> {
+    let instant = engine.now();
+    let checkpoint = engine.checkpoint(&instant)?;
+    let ancestry = read_ancestry(engine, &instant)?;
+    let (first, last) = (log.first_position(), appender.last_position());
+    if last < checkpoint.position || first > checkpoint.position + 1 {
+        let problem =
+            format!("its op log has positions {first} to {last}, its keys are as of position {}", checkpoint.position);
+        return Err(StorageError::damaged("the store", problem));
+    }
+    let after = checkpoint.position;
+    let recovered = Recovered { checkpoint, ancestry };
+    let mut redo = Redo { engine, recovered, states: BTreeMap::new(), records: Vec::new(), ops: 0 };
+    log.replay(after, &mut redo)?;
+    redo.write()?;
+    let Recovered { checkpoint, ancestry } = redo.recovered;
+    if let Some(dot) = log.ends().into_iter().find(|dot| !ancestry.covers(&checkpoint.vector, *dot)) {
+        return Err(StorageError::damaged(format!("op {dot}"), "it is in the log, but not in the checkpoint"));
+    }
+    if after < last {
+        tracing::info!(ops = last - after, "brought the keys up to the end of the op log");
+    }
+    Ok(Recovered { checkpoint, ancestry })
+}
+
+fn read_ancestry(engine: &Engine, instant: &Instant) -> Result<Ancestry, StorageError> {
+    let mut ancestry = Ancestry::new();
+    for record in engine.range(instant, (Bound::Included(record::ANCESTRY), Bound::Unbounded)) {
+        let (key, value) = record?;
+        if !key.starts_with(record::ANCESTRY) {
+            break;
+        }
+        let origin = record::read_ancestry_key(&key)?;
+        let parents = format::ancestry::decode(origin, &value)
+            .map_err(|error| StorageError::damaged(format!("the ancestry of {origin}"), error))?;
+        ancestry.insert(origin, &parents);
+    }
+    Ok(ancestry)
+}
+
+/// Ops that are being done again, commit by commit.
+struct Redo<'a> {
+    engine: &'a Engine,
+    /// As of the last of them.
+    recovered: Recovered,
+    /// What they wrote and the engine does not have yet.
+    states: BTreeMap<Key, Siblings>,
+    records: Vec<(Vec<u8>, Vec<u8>)>,
+    ops: usize,
+}
+
+impl Replay for Redo<'_> {
+    fn op(&mut self, position: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        let op = format::op::decode(bytes).map_err(|error| oplog::unreadable(position, error))?;
+        for entry in &op.entries {
+            let mut siblings = match self.states.remove(&entry.key) {
+                Some(siblings) => siblings,
+                None => self.engine.siblings(&self.engine.now(), &entry.key)?,
+            };
+            siblings.apply(op.dot, op.hlc, position, entry);
+            self.states.insert(entry.key.clone(), siblings);
+        }
+        let Recovered { checkpoint, ancestry } = &mut self.recovered;
+        if !op.parents.is_empty() {
+            ancestry.insert(op.dot.origin, &op.parents);
+            self.records.push(record::ancestry(&op));
+        }
+        ancestry.advance(&mut checkpoint.vector, op.dot);
+        self.ops += 1;
+        Ok(())
+    }
+
+    fn end(&mut self, commit: &Commit) -> Result<(), StorageError> {
+        let checkpoint = &mut self.recovered.checkpoint;
+        (checkpoint.position, checkpoint.hlc, checkpoint.totals) = (commit.position, commit.hlc, commit.totals);
+        if self.ops >= MAX_OPS_A_WRITE { self.write() } else { Ok(()) }
+    }
+}
+
+impl Redo<'_> {
+    fn write(&mut self) -> Result<(), StorageError> {
+        self.engine.wait_for_room()?;
+        let states = std::mem::take(&mut self.states);
+        let states = states.iter().map(|(key, siblings)| (&**key, siblings)).collect();
+        self.engine.write(Changes { states, records: std::mem::take(&mut self.records) }, &self.recovered.checkpoint);
+        self.ops = 0;
+        Ok(())
+    }
+}

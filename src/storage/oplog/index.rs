@@ -1,0 +1,136 @@
+//! Where in the op log the ops of an origin are: a mark at its first op in each block of a segment, so that finding an
+//! op reads at most about a block. In memory; a log of 1 GiB with three origins needs about 1.5 MB.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use crate::causality::{Dot, Origin};
+use crate::replica::OpRange;
+use crate::storage::StorageError;
+
+/// Larger blocks make a smaller index and a longer way from a mark to an op.
+const BLOCK_BYTES: u64 = 64 << 10;
+
+/// A place in the log. Places are in order of positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// The segment, by the position of its first op.
+    pub(super) segment: u64,
+    /// Where in it.
+    pub(super) offset: u64,
+}
+
+/// One op of an origin, and where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) counter: u64,
+    pub(super) place: Place,
+    /// The bytes of the origin's ops in the log before this one.
+    pub(super) before: u64,
+}
+
+/// What the log has of one origin: ops without a gap from the first mark's on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OfOrigin {
+    pub(super) marks: Vec<Mark>,
+    /// The counter of the last op.
+    pub(super) last: u64,
+    /// The bytes of all ops.
+    pub(super) bytes: u64,
+}
+
+/// All origins that have ops in the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Index {
+    pub(super) origins: BTreeMap<Origin, OfOrigin>,
+}
+
+impl Index {
+    /// Adds an op of so many bytes behind all others.
+    pub(super) fn note(&mut self, dot: Dot, place: Place, bytes: u64) -> Result<(), StorageError> {
+        let of_origin = match self.origins.entry(dot.origin) {
+            Entry::Vacant(new) => new.insert(OfOrigin::default()),
+            Entry::Occupied(known) => {
+                let known = known.into_mut();
+                check_follows(known.last, dot)?;
+                known
+            }
+        };
+        let is_same_block = |mark: &Mark| {
+            mark.place.segment == place.segment && mark.place.offset / BLOCK_BYTES == place.offset / BLOCK_BYTES
+        };
+        if !of_origin.marks.last().is_some_and(is_same_block) {
+            of_origin.marks.push(Mark { counter: dot.counter, place, before: of_origin.bytes });
+        }
+        of_origin.last = dot.counter;
+        of_origin.bytes += bytes;
+        Ok(())
+    }
+
+    /// Adds what a segment has behind all that is known.
+    pub(super) fn extend(&mut self, segment: Index) -> Result<(), StorageError> {
+        for (origin, added) in segment.origins {
+            let Some(first) = added.marks.first() else { continue };
+            let known = match self.origins.entry(origin) {
+                Entry::Vacant(new) => {
+                    new.insert(added);
+                    continue;
+                }
+                Entry::Occupied(known) => known.into_mut(),
+            };
+            check_follows(known.last, origin.dot(first.counter))?;
+            let base = known.bytes;
+            known.marks.extend(added.marks.iter().map(|mark| Mark { before: base + mark.before, ..*mark }));
+            (known.last, known.bytes) = (added.last, base + added.bytes);
+        }
+        Ok(())
+    }
+
+    /// What one segment has, which is the last.
+    pub(super) fn of_last_segment(&self, segment: u64) -> Index {
+        let mut origins = BTreeMap::new();
+        for (origin, all) in &self.origins {
+            let from = all.marks.partition_point(|mark| mark.place.segment < segment);
+            let Some(first) = all.marks.get(from) else { continue };
+            let base = first.before;
+            let marks = all.marks[from..].iter().map(|mark| Mark { before: mark.before - base, ..*mark });
+            origins.insert(*origin, OfOrigin { marks: marks.collect(), last: all.last, bytes: all.bytes - base });
+        }
+        Index { origins }
+    }
+
+    /// What of a range is in the log.
+    pub(super) fn clip(&self, range: &OpRange) -> Option<OpRange> {
+        let of_origin = self.origins.get(&range.origin)?;
+        let first = of_origin.marks.first()?.counter.max(range.first);
+        let last = of_origin.last.min(range.last);
+        (first <= last).then_some(OpRange { first, last, ..*range })
+    }
+
+    /// The mark from which on an op is found that is in the log.
+    pub(super) fn mark(&self, dot: Dot) -> Option<Mark> {
+        let marks = &self.origins.get(&dot.origin)?.marks;
+        let behind = marks.partition_point(|mark| mark.counter <= dot.counter);
+        marks.get(behind.checked_sub(1)?).copied()
+    }
+
+    /// The last op of every origin.
+    pub(super) fn ends(&self) -> impl Iterator<Item = Dot> {
+        self.origins.iter().map(|(origin, of_origin)| origin.dot(of_origin.last))
+    }
+}
+
+fn check_follows(last: u64, dot: Dot) -> Result<(), StorageError> {
+    if dot.counter == last + 1 {
+        return Ok(());
+    }
+    if dot.counter > last {
+        return Err(missing(dot.origin.dot(last + 1)));
+    }
+    Err(StorageError::damaged(format!("op {dot}"), "it is in the log behind a later one of its origin"))
+}
+
+/// An op of the middle of the log is not there.
+pub(super) fn missing(dot: Dot) -> StorageError {
+    StorageError::damaged(format!("op {dot}"), "it is missing from the log")
+}

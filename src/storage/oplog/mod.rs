@@ -1,0 +1,213 @@
+//! The op log: every op this node has, in the order of its arrival, in files that are only ever appended to.
+//!
+//! Promises: a commit is there as a whole or not at all, and durable once [`Appender::append`] returns; what is read
+//! was whole when it was written, or it is an error. The log is the store's journal too: the state of the keys is
+//! brought up to its end at every start ([`OpLog::replay`]). Must not know what ops do to keys.
+//!
+//! A directory of *segments* ([`segment`]), each a run of records ([`record`]): the ops of a commit, then a record
+//! that ends it. One write and one `fdatasync` a commit. Files are filled with zeros ahead of what is written, so that a
+//! sync rarely has to make a new length of the file durable too. A full segment gets a *summary* beside it, so that a
+//! start reads only the last one.
+//!
+//! A power cut can leave any part of the commit that it interrupted. A commit begins when the one before is on disk, so
+//! what is broken and followed by a commit that began later was once whole: that is damage, and refused. Else
+//! it was the last, never acknowledged, and is cut off. (Damage to the very last commit can't be told from that.)
+
+mod index;
+mod opening;
+mod read;
+mod record;
+mod segment;
+mod summary;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use bytes::Bytes;
+
+use self::index::{Index, Place};
+pub(super) use self::opening::open;
+pub(super) use self::record::Commit;
+use self::record::Record;
+use self::segment::{Segment, Step};
+use self::tail::Tail;
+use super::{StorageError, StoredOp};
+use crate::causality::Dot;
+use crate::format::{self, FormatError};
+use crate::replica::{Append, Checkpoint};
+
+/// How far files are filled with zeros ahead of what is written.
+const FILL_BYTES: u64 = 1 << 20;
+
+/// The part of the log that is committed, for readers.
+#[derive(Debug)]
+pub(super) struct OpLog {
+    committed: RwLock<Committed>,
+}
+
+#[derive(Debug)]
+struct Committed {
+    /// By the position of their first op, with where their last commit ends.
+    segments: BTreeMap<u64, (Arc<Segment>, u64)>,
+    index: Index,
+    tail: Tail,
+}
+
+/// The end of the log, for the one who commits.
+#[derive(Debug)]
+pub(super) struct Appender {
+    directory: PathBuf,
+    log: Arc<OpLog>,
+    segment: Arc<Segment>,
+    /// Where the next commit goes.
+    end: u64,
+    /// How far the file has zeros.
+    filled: u64,
+    /// The position of the next op.
+    next: u64,
+    buffer: Vec<u8>,
+    segment_bytes: u64,
+}
+
+/// A commit that is durable and that readers don't see yet.
+#[must_use]
+pub(super) struct Durable {
+    ops: Vec<(StoredOp, Place)>,
+    end: u64,
+}
+
+/// Takes what the log holds, commit by commit.
+pub(super) trait Replay {
+    /// An op of the commit, `format::op` bytes.
+    fn op(&mut self, position: u64, bytes: &[u8]) -> Result<(), StorageError>;
+
+    /// The end of the commit.
+    fn end(&mut self, commit: &Commit) -> Result<(), StorageError>;
+}
+
+/// Makes an empty log in a directory that is there and empty. The caller syncs what it is in.
+pub(super) fn create(directory: &Path) -> io::Result<()> {
+    Segment::create(directory, 1).map(drop)
+}
+
+impl OpLog {
+    /// Runs through the commits behind a position, in order.
+    pub(super) fn replay(&self, after: u64, to: &mut impl Replay) -> Result<(), StorageError> {
+        let committed = self.read_committed();
+        let from = committed.segments.range(..=after + 1).next_back().map_or(0, |(first, _)| *first);
+        for (segment, end_of_segment) in committed.segments.range(from..).map(|(_, segment)| segment) {
+            let mut walk = segment.walk(segment::HEADER_BYTES, *end_of_segment);
+            loop {
+                let offset = walk.offset();
+                match walk.step().map_err(StorageError::Log)? {
+                    Step::Record(_, Record::Op { position, bytes }) if position > after => to.op(position, bytes)?,
+                    Step::Record(_, Record::Commit(commit)) if commit.position > after => to.end(&commit)?,
+                    Step::Record(..) => {}
+                    Step::End => break,
+                    Step::Broken => return Err(broken(segment, offset)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The last op of every origin.
+    pub(super) fn ends(&self) -> Vec<Dot> {
+        self.read_committed().index.ends().collect()
+    }
+
+    /// The position of the first op that is there; of the next to come, if there is none.
+    pub(super) fn first_position(&self) -> u64 {
+        let committed = self.read_committed();
+        *committed.segments.keys().next().expect("there is always a segment to append to")
+    }
+
+    fn read_committed(&self) -> RwLockReadGuard<'_, Committed> {
+        // Whoever panicked there had read, or had added ops that are durable.
+        self.committed.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Appender {
+    /// The position of the last op; 0 before the first.
+    pub(super) fn last_position(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// Where the last commit ends in the file that is appended to.
+    #[cfg(test)]
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Makes ops durable that follow on from the last, with what belongs to the checkpoint after them. After an error
+    /// nothing may be appended any more: what is on disk is unknown until the log is opened again.
+    pub(super) fn append(&mut self, appends: &[Append], checkpoint: &Checkpoint) -> Result<Durable, StorageError> {
+        if self.end >= self.segment_bytes {
+            self.begin_segment()?;
+        }
+        let salt = self.segment.salt;
+        self.buffer.clear();
+        let mut ops = Vec::with_capacity(appends.len());
+        for Append { position, op, .. } in appends {
+            let bytes = Bytes::from(format::op::encode(op));
+            let place = Place { segment: self.segment.first, offset: self.end + self.buffer.len() as u64 };
+            record::write_op(&mut self.buffer, salt, *position, &bytes);
+            ops.push((StoredOp { position: *position, dot: op.dot, bytes }, place));
+        }
+        let Checkpoint { position, hlc, totals, .. } = *checkpoint;
+        record::write_commit(&mut self.buffer, salt, &Commit { start: self.end, position, hlc, totals });
+        self.write().map_err(StorageError::Log)?;
+        self.next = position + 1;
+        Ok(Durable { ops, end: self.end })
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let Segment { file, .. } = &*self.segment;
+        file.write_all_at(&self.buffer, self.end)?;
+        self.end += self.buffer.len() as u64;
+        if self.end > self.filled {
+            self.filled = self.end + FILL_BYTES;
+            file.write_all_at(&vec![0; FILL_BYTES as usize], self.end)?;
+        }
+        file.sync_data()
+    }
+
+    /// Lets readers see what was appended.
+    pub(super) fn publish(&self, durable: Durable) -> Result<(), StorageError> {
+        let mut committed = self.log.committed.write().unwrap_or_else(PoisonError::into_inner);
+        let Committed { segments, index, tail } = &mut *committed;
+        segments.insert(self.segment.first, (self.segment.clone(), durable.end));
+        for (op, place) in durable.ops {
+            index.note(op.dot, place, op.bytes.len() as u64)?;
+            tail.push(op);
+        }
+        Ok(())
+    }
+
+    /// Closes the segment and goes on in a new one.
+    fn begin_segment(&mut self) -> Result<(), StorageError> {
+        self.segment.file.set_len(self.end).and_then(|()| self.segment.file.sync_all()).map_err(StorageError::Log)?;
+        let index = self.log.read_committed().index.of_last_segment(self.segment.first);
+        summary::write(&self.segment, self.end, self.last_position(), index).map_err(StorageError::Log)?;
+        let segment = Segment::create(&self.directory, self.next).map_err(StorageError::Log)?;
+        self.segment = Arc::new(segment);
+        (self.end, self.filled) = (segment::HEADER_BYTES, segment::HEADER_BYTES);
+        Ok(())
+    }
+}
+
+/// An op of the log that is none.
+pub(super) fn unreadable(position: u64, error: FormatError) -> StorageError {
+    StorageError::damaged(format!("position {position} of the op log"), error)
+}
+
+fn broken(segment: &Segment, offset: u64) -> StorageError {
+    StorageError::damaged("the op log", format!("{} is broken at byte {offset}", segment.path.display()))
+}

@@ -1,0 +1,143 @@
+//! Opening a log: what its segments hold, and what to do with a last commit that is not whole.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+
+use super::index::{Index, Place};
+use super::record::{self, Record};
+use super::segment::{self, Segment, Step};
+use super::summary::{self, Summary};
+use super::tail::Tail;
+use super::{Appender, Committed, OpLog, broken, unreadable};
+use crate::format;
+use crate::storage::StorageError;
+
+/// Opens a log whose segments get about so many bytes, and keeps about so many of its newest ops in memory. Nothing is
+/// changed if there is an error.
+pub(in crate::storage) fn open(
+    directory: &Path,
+    segment_bytes: u64,
+    tail_bytes: usize,
+) -> Result<(Appender, Arc<OpLog>), StorageError> {
+    let mut found = segment::list(directory).map_err(StorageError::Log)?;
+    let (last, path) = found.pop().ok_or_else(|| StorageError::damaged("the op log", "it has no files"))?;
+    let mut segments = BTreeMap::new();
+    let mut index = Index::default();
+    let mut next = None;
+    for (first, path) in found {
+        check_first(first, next)?;
+        let segment = Arc::new(open_segment(&path, first)?);
+        let Summary { end, last, index: of_segment } = match summary::read(&segment).map_err(StorageError::Log)? {
+            Some(summary) => summary,
+            None => scan_whole(&segment)?,
+        };
+        index.extend(of_segment)?;
+        segments.insert(first, (segment, end));
+        next = Some(last + 1);
+    }
+    check_first(last, next)?;
+    let segment = Arc::new(open_segment(&path, last)?);
+    let Scan { end, next, index: of_segment, .. } = scan_last(&segment)?;
+    index.extend(of_segment)?;
+    let filled = settle(&segment, end).map_err(StorageError::Log)?;
+    segments.insert(last, (segment.clone(), end));
+    let committed = Committed { segments, index, tail: Tail::new(tail_bytes) };
+    let log = Arc::new(OpLog { committed: RwLock::new(committed) });
+    let directory = directory.to_owned();
+    let appender =
+        Appender { directory, log: log.clone(), segment, end, filled, next, buffer: Vec::new(), segment_bytes };
+    Ok((appender, log))
+}
+
+fn open_segment(path: &Path, first: u64) -> Result<Segment, StorageError> {
+    let segment = Segment::open(path, first).map_err(StorageError::Log)?;
+    segment.ok_or_else(|| StorageError::damaged("the op log", format!("{} is none of its files", path.display())))
+}
+
+fn check_first(first: u64, expected: Option<u64>) -> Result<(), StorageError> {
+    match expected {
+        Some(expected) if expected != first => {
+            let problem = format!("position {expected} is missing: the next file begins at {first}");
+            Err(StorageError::damaged("the op log", problem))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the whole commits from a segment's start on hold.
+struct Scan {
+    /// Where the last of them ends.
+    end: u64,
+    /// The position that comes after it.
+    next: u64,
+    index: Index,
+    /// Where the first record is that is none, behind a commit that may have been interrupted.
+    broken: Option<u64>,
+}
+
+fn scan(segment: &Arc<Segment>, until: u64) -> Result<Scan, StorageError> {
+    let mut scan = Scan { end: segment::HEADER_BYTES, next: segment.first, index: Index::default(), broken: None };
+    let mut walk = segment.walk(segment::HEADER_BYTES, until);
+    let mut open = Vec::new();
+    loop {
+        match walk.step().map_err(StorageError::Log)? {
+            Step::Record(offset, Record::Op { position, bytes }) => {
+                if position != scan.next + open.len() as u64 {
+                    return Err(broken(segment, offset));
+                }
+                let dot = format::op::dot(bytes).map_err(|error| unreadable(position, error))?;
+                open.push((dot, offset, bytes.len() as u64));
+            }
+            Step::Record(offset, Record::Commit(commit)) => {
+                let next = scan.next + open.len() as u64;
+                if commit.start != scan.end || commit.position + 1 != next {
+                    return Err(broken(segment, offset));
+                }
+                for (dot, offset, bytes) in open.drain(..) {
+                    scan.index.note(dot, Place { segment: segment.first, offset }, bytes)?;
+                }
+                (scan.end, scan.next) = (walk.offset(), next);
+            }
+            Step::End => return Ok(scan),
+            Step::Broken => return Ok(Scan { broken: Some(walk.offset()), ..scan }),
+        }
+    }
+}
+
+/// A segment that was closed, and whose summary is not there.
+fn scan_whole(segment: &Arc<Segment>) -> Result<Summary, StorageError> {
+    let bytes = segment.file_bytes().map_err(StorageError::Log)?;
+    let Scan { end, next, index, .. } = scan(segment, bytes)?;
+    // Its last commit was followed by others, in the next segment.
+    if end == bytes { Ok(Summary { end, last: next - 1, index }) } else { Err(broken(segment, end)) }
+}
+
+/// The segment that is appended to: its last commit may have been interrupted, zeros may follow.
+fn scan_last(segment: &Arc<Segment>) -> Result<Scan, StorageError> {
+    let bytes = segment.file_bytes().map_err(StorageError::Log)?;
+    let scan = scan(segment, bytes)?;
+    if let Some(at) = scan.broken {
+        let rest = segment.read(at, bytes).map_err(StorageError::Log)?;
+        if record::has_commit_from_behind(scan.end, &rest, segment.salt) {
+            return Err(broken(segment, at));
+        }
+    }
+    Ok(scan)
+}
+
+/// Cuts off what is behind the last commit, unless it is zeros; how far the file goes then. All that was read is durable
+/// afterwards: a process that was killed may have left what only the system's memory has.
+fn settle(segment: &Segment, end: u64) -> io::Result<u64> {
+    let bytes = segment.file_bytes()?;
+    let rest = segment.read(end, bytes)?;
+    if rest.iter().all(|byte| *byte == 0) {
+        segment.file.sync_data()?;
+        return Ok(bytes);
+    }
+    tracing::warn!(segment = %segment.path.display(), bytes = rest.len(), "cutting off an unfinished commit");
+    segment.file.set_len(end)?;
+    segment.file.sync_all()?;
+    Ok(end)
+}

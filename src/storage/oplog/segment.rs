@@ -1,0 +1,177 @@
+//! Segments: the files that the op log is made of, each named by the position of its first op.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::record::{self, Record};
+
+const MAGIC: &[u8; 16] = b"causeway oplog 1";
+
+/// Where the first record is.
+pub(super) const HEADER_BYTES: u64 = 32;
+
+const ENDING: &str = "ops";
+const UNFINISHED: &str = "ops.new";
+
+/// Reading begins with a piece of this size, for a single op that is wanted, and goes on with larger ones.
+const FIRST_READ_BYTES: usize = 16 << 10;
+const MAX_READ_BYTES: usize = 256 << 10;
+
+/// One file of the log, open.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) file: File,
+    pub(super) path: PathBuf,
+    /// The position of its first op, also when there is none yet.
+    pub(super) first: u64,
+    pub(super) salt: u32,
+}
+
+impl Segment {
+    /// A new, empty one, there for good or not at all. The directory is synced.
+    pub(super) fn create(directory: &Path, first: u64) -> io::Result<Self> {
+        let salt = getrandom::u32().map_err(|error| io::Error::other(error.to_string()))?;
+        let unfinished = directory.join(UNFINISHED);
+        let path = directory.join(format!("{first:020}.{ENDING}"));
+        let mut file = File::options().create(true).truncate(true).read(true).write(true).open(&unfinished)?;
+        file.write_all(&header(first, salt))?;
+        file.sync_all()?;
+        fs::rename(&unfinished, &path)?;
+        File::open(directory)?.sync_all()?;
+        Ok(Self { file, path, first, salt })
+    }
+
+    /// Opens one; `None` when it does not begin as a segment of that name does.
+    pub(super) fn open(path: &Path, first: u64) -> io::Result<Option<Self>> {
+        let file = File::options().read(true).write(true).open(path)?;
+        let mut found = [0; HEADER_BYTES as usize];
+        match file.read_exact_at(&mut found, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            other => other?,
+        }
+        let salt = u32::from_le_bytes([found[24], found[25], found[26], found[27]]);
+        let is_whole = found == header(first, salt);
+        Ok(is_whole.then(|| Self { file, path: path.to_owned(), first, salt }))
+    }
+
+    pub(super) fn file_bytes(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Its records from `offset` on, which is where one begins, up to `end`.
+    pub(super) fn walk(self: &Arc<Self>, offset: u64, end: u64) -> Walk {
+        Walk { segment: self.clone(), end, buffer: Vec::new(), start: offset, at: 0, read_bytes: FIRST_READ_BYTES }
+    }
+
+    pub(super) fn read(&self, offset: u64, end: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; end.saturating_sub(offset) as usize];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+
+    pub(super) fn summary_path(&self) -> PathBuf {
+        self.path.with_extension("index")
+    }
+}
+
+/// The segments in a directory by the position of their first op, in order.
+pub(super) fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('.'));
+        let first = name.filter(|(_, ending)| *ending == ENDING).and_then(|(number, _)| number.parse().ok());
+        found.extend(first.map(|first| (first, path)));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn header(first: u64, salt: u32) -> [u8; HEADER_BYTES as usize] {
+    let mut header = [0; HEADER_BYTES as usize];
+    header[..16].copy_from_slice(MAGIC);
+    header[16..24].copy_from_slice(&first.to_le_bytes());
+    header[24..28].copy_from_slice(&salt.to_le_bytes());
+    let checksum = crc32fast::hash(&header[..28]);
+    header[28..].copy_from_slice(&checksum.to_le_bytes());
+    header
+}
+
+/// Reads the records of a segment one after the other.
+pub(super) struct Walk {
+    pub(super) segment: Arc<Segment>,
+    pub(super) end: u64,
+    buffer: Vec<u8>,
+    /// Where in the file the buffer begins, and how far in it the records were read.
+    start: u64,
+    at: usize,
+    read_bytes: usize,
+}
+
+/// What a walk comes upon.
+pub(super) enum Step<'w> {
+    /// A record, where it begins.
+    Record(u64, Record<'w>),
+    /// The end that was asked for.
+    End,
+    /// Bytes that are no record.
+    Broken,
+}
+
+impl Walk {
+    /// Where the next record begins.
+    pub(super) fn offset(&self) -> u64 {
+        self.start + self.at as u64
+    }
+
+    /// Whether the next step reads from the file: a good time to go on elsewhere.
+    pub(super) fn is_drained(&self) -> bool {
+        self.at == self.buffer.len()
+    }
+
+    pub(super) fn step(&mut self) -> io::Result<Step<'_>> {
+        let offset = self.offset();
+        if offset >= self.end {
+            return Ok(Step::End);
+        }
+        if !self.fill(record::HEADER_BYTES)? {
+            return Ok(Step::Broken);
+        }
+        let header = self.buffer[self.at..].first_chunk().expect("it was filled up to that");
+        let length = record::length(header);
+        if !self.fill(length)? {
+            return Ok(Step::Broken);
+        }
+        let at = self.at;
+        Ok(match record::parse(&self.buffer[at..at + length], self.segment.salt) {
+            Some(record) => {
+                self.at += length;
+                Step::Record(offset, record)
+            }
+            None => Step::Broken,
+        })
+    }
+
+    /// Has at least so many bytes from here on in the buffer, unless the end comes before.
+    fn fill(&mut self, wanted: usize) -> io::Result<bool> {
+        if self.buffer.len() - self.at >= wanted {
+            return Ok(true);
+        }
+        let rest = self.end - self.offset();
+        if rest < wanted as u64 {
+            return Ok(false);
+        }
+        self.buffer.drain(..self.at);
+        self.start += self.at as u64;
+        self.at = 0;
+        let have = self.buffer.len();
+        let bytes = self.read_bytes.max(wanted).min(usize::try_from(rest).unwrap_or(usize::MAX));
+        self.read_bytes = (self.read_bytes * 2).min(MAX_READ_BYTES);
+        self.buffer.resize(bytes.max(have), 0);
+        self.segment.file.read_exact_at(&mut self.buffer[have..], self.start + have as u64)?;
+        Ok(true)
+    }
+}

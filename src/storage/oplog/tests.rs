@@ -1,0 +1,206 @@
+//! What only the log can get wrong.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::causality::{Hlc, Origin};
+use crate::replica::{Entry, Op, OpRange};
+use crate::storage::BatchLimit;
+use crate::storage::conformance::{ALL, origin, range};
+
+/// A log in a directory, and all that was appended to it.
+struct Subject {
+    directory: TempDir,
+    appender: Appender,
+    log: Arc<OpLog>,
+    all: Vec<StoredOp>,
+    counters: BTreeMap<Origin, u64>,
+    checkpoint: Checkpoint,
+}
+
+const SEGMENT_BYTES: u64 = 4_000;
+
+impl Subject {
+    fn new(tail_bytes: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        create(directory.path()).unwrap();
+        let (appender, log) = open(directory.path(), SEGMENT_BYTES, tail_bytes).unwrap();
+        let (all, counters, checkpoint) = Default::default();
+        Self { directory, appender, log, all, counters, checkpoint }
+    }
+
+    /// One commit: for each op its origin and how long its value is.
+    fn commit(&mut self, ops: &[(Origin, usize)]) {
+        let mut appends = Vec::new();
+        for (origin, bytes) in ops {
+            let counter = self.counters.entry(*origin).or_default();
+            *counter += 1;
+            let entry = Entry { key: "k".into(), value: Some("v".repeat(*bytes).into()), replaces: vec![] };
+            let (dot, hlc, entries) = (origin.dot(*counter), Hlc(7), vec![entry]);
+            let op = Op { dot, parents: vec![], deps: vec![], hlc, entries, trace: None, idempotency_key: None };
+            self.checkpoint.position += 1;
+            let position = self.checkpoint.position;
+            self.all.push(StoredOp { position, dot, bytes: format::op::encode(&op).into() });
+            appends.push(Append { position, op: Arc::new(op), states: vec![] });
+        }
+        let durable = self.appender.append(&appends, &self.checkpoint).unwrap();
+        self.appender.publish(durable).unwrap();
+    }
+
+    fn reopen(&mut self) {
+        (self.appender, self.log) = open(self.directory.path(), SEGMENT_BYTES, 0).unwrap();
+        assert_eq!(self.appender.last_position(), self.checkpoint.position);
+    }
+
+    fn files(&self, ending: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|e| e == ending)).collect();
+        files.sort();
+        files
+    }
+
+    fn check(&self, ranges: &[OpRange], limit: BatchLimit) {
+        let in_range = |op: &&StoredOp| {
+            ranges
+                .iter()
+                .any(|range| range.origin == op.dot.origin && (range.first..=range.last).contains(&op.dot.counter))
+        };
+        let expected: Vec<&StoredOp> = self.all.iter().filter(in_range).collect();
+        let bytes: usize = expected.iter().map(|op| op.bytes.len()).sum();
+        assert_eq!(self.log.op_bytes(ranges).unwrap(), bytes as u64);
+        let found = self.log.ops(ranges, limit).unwrap();
+        assert!(found.iter().eq(expected.iter().take(found.len()).copied()), "{ranges:?}");
+        let length = |ops: &[&StoredOp]| ops.iter().map(|op| op.bytes.len()).sum::<usize>();
+        if found.len() < expected.len() {
+            let one_more = &expected[..=found.len()];
+            assert!(!found.is_empty() && (found.len() >= limit.ops || length(one_more) > limit.bytes));
+        }
+    }
+}
+
+fn origins() -> [Origin; 3] {
+    [origin(0, 7), origin(1, 3), origin(2, 9)]
+}
+
+/// Commits of ops of a few origins, some long.
+fn commits() -> impl Strategy<Value = Vec<Vec<(Origin, usize)>>> {
+    let bytes = prop_oneof![4 => 0..200usize, 1 => Just(70_000)];
+    let op = (prop::sample::select(origins().to_vec()), bytes);
+    prop::collection::vec(prop::collection::vec(op, 1..12), 1..30)
+}
+
+fn ranges() -> impl Strategy<Value = Vec<OpRange>> {
+    let one = |origin: Origin| (0..60u64, 0..60u64).prop_map(move |(first, count)| range(origin, first, first + count));
+    let [first, second, third] = origins();
+    (prop::bool::ANY, one(first), one(second), one(third))
+        .prop_map(|(few, first, second, third)| if few { vec![second] } else { vec![third, first, second] })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn ranges_are_read_as_they_were_appended(
+        commits in commits(),
+        ranges in prop::collection::vec(ranges(), 10),
+        tail_bytes in prop_oneof![Just(0), Just(3_000), Just(1 << 20)],
+        ops in 0..20usize,
+    ) {
+        let mut subject = Subject::new(tail_bytes);
+        for commit in &commits {
+            subject.commit(commit);
+        }
+        for _ in 0..2 {
+            for ranges in &ranges {
+                subject.check(ranges, ALL);
+                subject.check(ranges, BatchLimit { ops, bytes: 1_000 });
+            }
+            subject.reopen();
+        }
+    }
+}
+
+/// Some commits over several files, the last of them not full.
+fn several_files() -> Subject {
+    let mut subject = Subject::new(0);
+    let [first, second, _] = origins();
+    for _ in 0..5 {
+        subject.commit(&[(first, 2_000), (second, 1_000), (first, 2_000)]);
+    }
+    subject.commit(&[(second, 10)]);
+    assert_eq!((subject.files("ops").len(), subject.files("index").len()), (6, 5));
+    subject
+}
+
+#[test]
+fn a_summary_says_what_reading_the_file_would() {
+    let mut subject = several_files();
+    subject.reopen();
+    let with = subject.log.read_committed().index.clone();
+    let summaries = subject.files("index");
+    for (file, bytes) in [(0, None), (1, Some(vec![])), (2, Some(b"no summary".to_vec())), (3, Some(vec![7; 999]))] {
+        match bytes {
+            None => fs::remove_file(&summaries[file]).unwrap(),
+            Some(bytes) => fs::write(&summaries[file], bytes).unwrap(),
+        }
+    }
+    // One that belongs to another file.
+    fs::copy(&summaries[3], &summaries[4]).unwrap();
+    subject.reopen();
+    assert_eq!(subject.log.read_committed().index, with);
+}
+
+#[test]
+fn without_summaries_a_damaged_file_stops_opening() {
+    let subject = several_files();
+    for summary in subject.files("index") {
+        fs::remove_file(summary).unwrap();
+    }
+    for file in subject.files("ops").into_iter().take(5) {
+        let whole = fs::read(&file).unwrap();
+        let mut altered = whole.clone();
+        altered[3_000] ^= 1;
+        for bytes in [&altered[..], &whole[..whole.len() - 1]] {
+            fs::write(&file, bytes).unwrap();
+            let error = open(subject.directory.path(), SEGMENT_BYTES, 0).map(drop).unwrap_err();
+            assert!(matches!(error, StorageError::Damaged { .. }), "{error}");
+        }
+        fs::write(&file, whole).unwrap();
+    }
+}
+
+#[test]
+fn a_range_is_read_past_ops_that_are_damaged_and_not_wanted() {
+    let mut subject = Subject::new(0);
+    let [first, second, _] = origins();
+    // Farther apart than what is read at once.
+    subject.commit(&[(first, 10), (second, 10)]);
+    for _ in 0..9 {
+        subject.commit(&[(second, 300_000)]);
+    }
+    subject.commit(&[(first, 10)]);
+    let damaged = &subject.files("ops")[4];
+    let mut bytes = fs::read(damaged).unwrap();
+    bytes[100_000] ^= 1;
+    fs::write(damaged, bytes).unwrap();
+    subject.check(&[range(first, 1, 2)], ALL);
+    let error = subject.log.ops(&[range(second, 1, 9)], ALL).unwrap_err();
+    assert!(matches!(error, StorageError::Damaged { .. }), "{error}");
+}
+
+/// Values that hold what a commit looks like in another file don't make an interrupted commit look like damage.
+#[test]
+fn a_value_can_not_pass_for_a_commit() {
+    let mut subject = Subject::new(0);
+    subject.commit(&[(origins()[0], 10)]);
+    let mut forged = Vec::new();
+    let commit = Commit { start: 1 << 40, position: 9, hlc: Hlc(1), totals: Default::default() };
+    record::write_commit(&mut forged, subject.appender.segment.salt ^ 1, &commit);
+    assert!(!record::has_commit_from_behind(0, &forged, subject.appender.segment.salt));
+    assert!(record::has_commit_from_behind(0, &forged, subject.appender.segment.salt ^ 1));
+    assert!(!record::has_commit_from_behind(1 << 40, &forged, subject.appender.segment.salt ^ 1));
+}
