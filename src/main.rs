@@ -160,7 +160,7 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
     // They end with the node; dropped with this function, whatever is left of them.
     let _senders = peers::spawn(urls, orders, running.handle.clone(), observer, SenderOptions::default());
     let (stop, _) = watch::channel(false);
-    let workers = Workers::start(available_parallelism().map_or(1, NonZero::get));
+    let workers = Workers::start(available_parallelism().map_or(1, NonZero::get), node::run_courier);
     let workers = Arc::new(workers.map_err(system("can't start the threads that serve"))?);
     let servers = serve(&config, &running, telemetry.tracer(), listeners, (&stop, &workers));
     banner(&config);

@@ -59,7 +59,7 @@ async fn a_stop_lets_requests_under_way_finish_and_takes_no_more() {
 }
 
 fn some_workers() -> Option<Arc<Workers>> {
-    Some(Arc::new(Workers::start(2).unwrap()))
+    Some(Arc::new(Workers::start(2, || async {}).unwrap()))
 }
 
 async fn stop_while_a_request_is_under_way(workers: Option<Arc<Workers>>) {

@@ -25,10 +25,10 @@ struct Worker {
 }
 
 impl Workers {
-    /// Starts so many threads, at least one.
-    pub fn start(count: usize) -> io::Result<Self> {
-        let workers =
-            (0..count.max(1)).map(|index| Worker::start(&format!("serve-{index}"))).collect::<Result<_, _>>()?;
+    /// Starts so many threads, at least one. Each runs a task of its own beside the connections.
+    pub fn start<F: Future<Output = ()> + Send + 'static>(count: usize, beside: impl Fn() -> F) -> io::Result<Self> {
+        let worker = |index| Worker::start(&format!("serve-{index}"), beside());
+        let workers = (0..count.max(1)).map(worker).collect::<Result<_, _>>()?;
         Ok(Self { workers, next: AtomicUsize::new(0) })
     }
 
@@ -40,11 +40,12 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(name: &str) -> io::Result<Self> {
+    fn start(name: &str, beside: impl Future<Output = ()> + Send + 'static) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (alive, ended) = oneshot::channel::<()>();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
+            runtime.spawn(beside);
             // It is never sent to, only dropped.
             let _ = runtime.block_on(ended);
             runtime.shutdown_background();

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::courier::{Bags, Reply};
 use crate::causality::{Dot, NodeId, VersionVector};
 use crate::replica::{Answer, Key, LinkId, OpRange, Push, Rejection, Value, View, Write, WriteError, Written};
 use crate::storage::{BatchLimit, Snapshot, Storage, StorageError, StoredOp};
@@ -36,15 +37,14 @@ pub(super) enum Command {
 /// A request that the owner has or will get, with its place among those admitted: it takes that place until
 /// it is answered, also when who asked has gone away, because it takes the memory until then.
 pub(super) struct Waiting<T> {
-    reply: oneshot::Sender<T>,
+    reply: Reply<T>,
     admitted: Admitted,
 }
 
-impl<T> Waiting<T> {
-    pub(super) fn answer(self, outcome: T) {
+impl<T: std::marker::Send + 'static> Waiting<T> {
+    pub(super) fn answer(self, outcome: T, bags: &mut Bags) {
         drop(self.admitted);
-        // Who went away doesn't need the answer.
-        let _ = self.reply.send(outcome);
+        self.reply.give(outcome, bags);
     }
 }
 
@@ -166,7 +166,7 @@ impl NodeHandle {
     pub async fn write(&self, write: Write) -> Result<Written, SetError> {
         let bytes = write.entries.iter().map(|(key, value)| size(key, value.as_ref())).sum();
         let admitted = self.shared.admission.clone().admit(bytes)?;
-        let (reply, outcome) = oneshot::channel();
+        let (reply, outcome) = Reply::here();
         self.shared
             .commands
             .send(Command::Write(write, Waiting { reply, admitted }))
@@ -179,7 +179,7 @@ impl NodeHandle {
         let entries = push.ops.iter().flat_map(|op| &op.entries);
         let bytes = entries.map(|entry| size(&entry.key, entry.value.as_ref())).sum();
         let admitted = self.shared.admission.clone().admit(bytes)?;
-        let (reply, outcome) = oneshot::channel();
+        let (reply, outcome) = Reply::here();
         self.shared.commands.send(Command::Push(push, Waiting { reply, admitted })).map_err(|_| PushError::Stopping)?;
         Ok(outcome.await.map_err(|_| PushError::Stopping)??)
     }

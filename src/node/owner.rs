@@ -10,6 +10,7 @@ use std::{io, thread};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::courier::Bags;
 use super::handle::{Admission, AdmissionLimit, Command, Members, NodeHandle, Shared, Waiting};
 use super::observer::Observer;
 use crate::causality::WallMs;
@@ -92,6 +93,7 @@ pub fn start(
         pushes: BTreeMap::new(),
         orders: order_senders,
         view: view_sender,
+        bags: Bags::default(),
     };
     let owner = thread::Builder::new().name("owner".to_owned()).spawn(move || {
         owner.run();
@@ -148,6 +150,7 @@ struct Owner {
     pushes: BTreeMap<RequestId, Waiting<Result<Answer, Rejection>>>,
     orders: Vec<mpsc::Sender<Send>>,
     view: watch::Sender<Arc<View>>,
+    bags: Bags,
 }
 
 impl Owner {
@@ -196,7 +199,11 @@ impl Owner {
             Command::Committed { through, outcome } => {
                 self.committing = false;
                 match outcome {
-                    Ok(()) => self.feed(Input::Persisted { through }),
+                    Ok(()) => {
+                        // First, so that the disk is busy while this commit's requests are answered.
+                        self.commit();
+                        self.feed(Input::Persisted { through });
+                    }
                     Err(error) => {
                         tracing::error!(%error, "a commit failed: this node is READ-ONLY until it is restarted");
                         self.staged.clear();
@@ -229,6 +236,7 @@ impl Owner {
         for effect in effects {
             self.carry_out(effect);
         }
+        self.bags.send();
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -236,12 +244,12 @@ impl Owner {
             Effect::Append(append) => self.staged.push(append),
             Effect::Written { request, outcome } => {
                 if let Some(waiting) = self.writes.remove(&request) {
-                    waiting.answer(outcome);
+                    waiting.answer(outcome, &mut self.bags);
                 }
             }
             Effect::Pushed { request, outcome } => {
                 if let Some(waiting) = self.pushes.remove(&request) {
-                    waiting.answer(outcome);
+                    waiting.answer(outcome, &mut self.bags);
                 }
             }
             Effect::Send(send) => {

@@ -3,7 +3,7 @@
 //! A data directory holds `identity` (whose it is, and its format), `lock` (held while it is open) and `store`, in which
 //! there are `log` (the op log) and `keys` (the engine's files).
 //!
-//! A commit is appended to the log and synced; then its changes go into the engine, in memory, and it becomes visible.
+//! A commit is appended to the log and synced, while its changes go into the engine, in memory; then it becomes visible.
 //! The engine writes to disk later, in large pieces, each the whole state after some commit; opening does again what the
 //! log has behind it. So there is one sync a commit, and the two can't come apart without being noticed.
 //!
@@ -116,7 +116,19 @@ impl DiskStorage {
 
     fn write(&self, appender: &mut Appender, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
         self.engine.wait_for_room()?;
-        let durable = appender.append(appends, checkpoint)?;
+        let mut is_full = false;
+        // Nobody sees the changes before they are published, and none goes to disk before it is set aside.
+        let durable = appender.append(appends, checkpoint, || is_full = self.change(appends, checkpoint))?;
+        if is_full {
+            self.engine.set_aside(checkpoint);
+        }
+        appender.publish(durable)?;
+        self.published.store(Arc::new(DiskSnapshot::take(self.engine.clone(), self.hot.clone(), checkpoint)));
+        Ok(())
+    }
+
+    /// Changes the keys in memory; whether a write buffer is full then.
+    fn change(&self, appends: &[Append], checkpoint: &Checkpoint) -> bool {
         // Of a key that several ops write, only the last state.
         let mut states: BTreeMap<&str, &Siblings> = BTreeMap::new();
         let mut records = Vec::new();
@@ -129,10 +141,7 @@ impl DiskStorage {
         for (key, siblings) in &states {
             self.hot.replace(key, checkpoint.position, siblings);
         }
-        self.engine.write(Changes { states: states.into_iter().collect(), records }, checkpoint);
-        appender.publish(durable)?;
-        self.published.store(Arc::new(DiskSnapshot::take(self.engine.clone(), self.hot.clone(), checkpoint)));
-        Ok(())
+        self.engine.write(Changes { states: states.into_iter().collect(), records })
     }
 }
 

@@ -103,7 +103,9 @@ impl Redo<'_> {
         self.engine.wait_for_room()?;
         let states = std::mem::take(&mut self.states);
         let states = states.iter().map(|(key, siblings)| (&**key, siblings)).collect();
-        self.engine.write(Changes { states, records: std::mem::take(&mut self.records) }, &self.recovered.checkpoint);
+        if self.engine.write(Changes { states, records: std::mem::take(&mut self.records) }) {
+            self.engine.set_aside(&self.recovered.checkpoint);
+        }
         self.ops = 0;
         Ok(())
     }
