@@ -189,8 +189,8 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
 fn start_node(config: &Config, observer: Arc<dyn Observer>) -> Result<Running, StartError> {
     let identity = Identity { cluster: config.cluster.clone(), node: config.node };
     let options = DiskOptions {
-        cache_bytes: config.cache_bytes / 2,
-        hot_bytes: config.cache_bytes / 2,
+        cache_bytes: config.cache_bytes / 4,
+        hot_bytes: config.cache_bytes / 4 * 3,
         ..DiskOptions::default()
     };
     let (storage, recovered) = DiskStorage::open_with(&config.data_dir, &identity, options)?;

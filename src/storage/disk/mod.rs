@@ -59,8 +59,8 @@ pub struct DiskOptions {
 impl Default for DiskOptions {
     fn default() -> Self {
         Self {
-            cache_bytes: 64 << 20,
-            hot_bytes: 64 << 20,
+            cache_bytes: 32 << 20,
+            hot_bytes: 96 << 20,
             write_buffer_bytes: 16 << 20,
             tail_bytes: 8 << 20,
             segment_bytes: 64 << 20,
@@ -130,18 +130,20 @@ impl DiskStorage {
     /// Changes the keys in memory; whether a write buffer is full then.
     fn change(&self, appends: &[Append], checkpoint: &Checkpoint) -> bool {
         // Of a key that several ops write, only the last state.
-        let mut states: BTreeMap<&str, &Siblings> = BTreeMap::new();
+        let mut states: BTreeMap<&str, (&Siblings, bool)> = BTreeMap::new();
         let mut records = Vec::new();
         for Append { op, states: after, .. } in appends {
-            states.extend(after.iter().map(|(key, siblings)| (&**key, siblings)));
+            let written = op.entries.iter().zip(after);
+            states.extend(written.map(|(entry, (key, siblings))| (&**key, (siblings, entry.replaces.is_empty()))));
             if !op.parents.is_empty() {
                 records.push(record::ancestry(op));
             }
         }
-        for (key, siblings) in &states {
-            self.hot.replace(key, checkpoint.position, siblings);
+        for (key, (siblings, is_new)) in &states {
+            self.hot.replace(key, checkpoint.position, siblings, *is_new);
         }
-        self.engine.write(Changes { states: states.into_iter().collect(), records })
+        let states = states.into_iter().map(|(key, (siblings, _))| (key, siblings)).collect();
+        self.engine.write(Changes { states, records })
     }
 }
 
