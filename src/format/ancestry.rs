@@ -2,6 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
+use super::dto::List;
 use super::{FormatError, dto};
 use crate::causality::{Dot, Origin, Parents};
 
@@ -10,20 +11,20 @@ const VERSION: u8 = 1;
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
-struct AncestryDto {
-    #[n(0)]
-    parents: Vec<dto::DotDto>,
+struct AncestryDto<'a> {
+    #[b(0)]
+    parents: List<'a, Dot>,
 }
 
 /// The bytes of `parents`.
 pub fn encode(parents: &[Dot]) -> Vec<u8> {
-    dto::seal(VERSION, &AncestryDto { parents: dto::write_dots(parents.iter().copied()) })
+    dto::seal(VERSION, &AncestryDto { parents: List::Borrowed(parents) })
 }
 
 /// The parents of `origin`.
 pub fn decode(origin: Origin, bytes: &[u8]) -> Result<Parents, FormatError> {
     let AncestryDto { parents } = dto::open(WHAT, VERSION, bytes)?;
-    let parents = dto::read_dots(WHAT, parents)?;
+    let parents = dto::check_dots(WHAT, parents.into_vec())?;
     match problem(origin, &parents) {
         None if parents.is_empty() => Err(FormatError::malformed(WHAT, "it has no parents")),
         None => Ok(parents),

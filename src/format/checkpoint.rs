@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use super::{FormatError, dto};
-use crate::causality::Hlc;
+use crate::causality::{Dot, Hlc};
 use crate::replica::{Checkpoint, Totals};
 
 const WHAT: &str = "checkpoint";
@@ -13,7 +13,7 @@ const VERSION: u8 = 1;
 #[cbor(map)]
 struct CheckpointDto {
     #[n(0)]
-    vector: Vec<dto::DotDto>,
+    vector: Vec<Dot>,
     #[n(1)]
     position: u64,
     #[n(2)]

@@ -10,9 +10,13 @@ const CHECKSUM_BYTES: usize = 4;
 /// Bytes that a frame has besides its payload.
 pub const OVERHEAD_BYTES: usize = 1 + CHECKSUM_BYTES;
 
+/// Most frames fit in so many bytes, so that what is written to them never has to move.
+const USUAL_BYTES: usize = 256;
+
 /// A frame of `version` around what `write` appends.
 pub fn seal(version: u8, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut bytes = vec![version];
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.push(version);
     write(&mut bytes);
     let checksum = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());

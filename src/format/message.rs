@@ -5,8 +5,9 @@ use std::sync::Arc;
 use minicbor::bytes::ByteSlice;
 use minicbor::{Decode, Encode};
 
+use super::dto::List;
 use super::{FormatError, dto, op};
-use crate::causality::NodeId;
+use crate::causality::{Dot, NodeId};
 use crate::replica::{Answer, Push, Rejection, Statement};
 
 /// The media type of the bodies.
@@ -40,18 +41,18 @@ struct StatementDto {
     #[n(2)]
     number: u64,
     #[n(3)]
-    vector: Vec<dto::DotDto>,
+    vector: Vec<Dot>,
 }
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
-struct AnswerDto {
+struct AnswerDto<'a> {
     #[n(0)]
     receiver: StatementDto,
-    #[n(1)]
-    implied: Vec<dto::DotDto>,
-    #[n(2)]
-    missing: Vec<dto::DotDto>,
+    #[b(1)]
+    implied: List<'a, Dot>,
+    #[b(2)]
+    missing: List<'a, Dot>,
     #[n(3)]
     redundant: u64,
 }
@@ -65,7 +66,7 @@ enum RejectionDto<'a> {
     #[n(2)]
     ReadOnly,
     #[n(3)]
-    Malformed(#[n(0)] dto::DotDto, #[b(1)] &'a str),
+    Malformed(#[n(0)] Dot, #[b(1)] &'a str),
     #[n(4)]
     Unreadable(#[b(0)] &'a str),
 }
@@ -98,8 +99,8 @@ pub fn decode_push(bytes: &[u8]) -> Result<Push, FormatError> {
 pub fn encode_answer(answer: &Answer) -> Vec<u8> {
     let dto = AnswerDto {
         receiver: write_statement(&answer.receiver),
-        implied: dto::write_dots(answer.implied.iter().copied()),
-        missing: dto::write_dots(answer.missing.iter().copied()),
+        implied: List::Borrowed(&answer.implied),
+        missing: List::Borrowed(&answer.missing),
         redundant: answer.redundant,
     };
     dto::seal(VERSION, &dto)
@@ -107,11 +108,11 @@ pub fn encode_answer(answer: &Answer) -> Vec<u8> {
 
 /// The answer of these bytes.
 pub fn decode_answer(bytes: &[u8]) -> Result<Answer, FormatError> {
-    let dto: AnswerDto = dto::open(ANSWER, VERSION, bytes)?;
+    let dto: AnswerDto<'_> = dto::open(ANSWER, VERSION, bytes)?;
     Ok(Answer {
         receiver: read_statement(ANSWER, dto.receiver)?,
-        implied: dto::read_dots(ANSWER, dto.implied)?,
-        missing: dto::read_dots(ANSWER, dto.missing)?,
+        implied: dto::check_dots(ANSWER, dto.implied.into_vec())?,
+        missing: dto::check_dots(ANSWER, dto.missing.into_vec())?,
         redundant: dto.redundant,
     })
 }
@@ -122,7 +123,7 @@ pub fn encode_rejection(rejection: &Rejection) -> Vec<u8> {
         Rejection::Misdirected { actual } => RejectionDto::Misdirected(actual.0),
         Rejection::WrongCluster { actual } => RejectionDto::WrongCluster(actual),
         Rejection::ReadOnly => RejectionDto::ReadOnly,
-        Rejection::Malformed { dot, problem } => RejectionDto::Malformed((*dot).into(), problem),
+        Rejection::Malformed { dot, problem } => RejectionDto::Malformed(*dot, problem),
         Rejection::Unreadable(why) => RejectionDto::Unreadable(why),
     };
     dto::seal(VERSION, &dto)
@@ -135,9 +136,7 @@ pub fn decode_rejection(bytes: &[u8]) -> Result<Rejection, FormatError> {
         RejectionDto::WrongCluster(actual) => Rejection::WrongCluster { actual: actual.into() },
         RejectionDto::ReadOnly => Rejection::ReadOnly,
         // The op was refused for its dot, too, so any counter may stand here.
-        RejectionDto::Malformed(dot, problem) => {
-            Rejection::Malformed { dot: dot.unchecked(), problem: problem.to_owned().into() }
-        }
+        RejectionDto::Malformed(dot, problem) => Rejection::Malformed { dot, problem: problem.to_owned().into() },
         RejectionDto::Unreadable(why) => Rejection::Unreadable(why.to_owned()),
     })
 }

@@ -1,12 +1,13 @@
 //! Ops. The bytes are the same on the wire and on disk, and the same on every node: an op has exactly one
 //! encoding, so the checksum that its writer put on it stays with it wherever it goes.
 
-use std::collections::BTreeSet;
-
 use minicbor::bytes::ByteArray;
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
 use minicbor::{Decode, Encode};
 
-use super::{FormatError, ancestry, dto};
+use super::dto::List;
+use super::{FormatError, ancestry, dto, frame};
 use crate::causality::{Dot, Hlc};
 use crate::replica::{Entry, Op, TraceContext};
 
@@ -16,21 +17,24 @@ const VERSION: u8 = 1;
 /// The longest key that can be stored anywhere; configured limits lie below it.
 pub const MAX_KEY_BYTES: usize = u16::MAX as usize;
 
+/// What is wrong with an op that could be read.
+pub(super) const NOT_EXACT: &str = "it is not written in the one way an op is written";
+
 #[derive(Encode, Decode)]
 #[cbor(map)]
 struct OpDto<'a> {
     #[n(0)]
-    dot: dto::DotDto,
-    #[n(1)]
-    #[cbor(skip_if = "Vec::is_empty")]
-    parents: Vec<dto::DotDto>,
-    #[n(2)]
-    #[cbor(skip_if = "Vec::is_empty")]
-    deps: Vec<dto::DotDto>,
+    dot: Dot,
+    #[b(1)]
+    #[cbor(skip_if = "List::is_empty")]
+    parents: List<'a, Dot>,
+    #[b(2)]
+    #[cbor(skip_if = "List::is_empty")]
+    deps: List<'a, Dot>,
     #[n(3)]
     hlc: u64,
     #[b(4)]
-    entries: Vec<EntryDto<'a>>,
+    entries: List<'a, Entry>,
     #[n(5)]
     trace: Option<TraceDto>,
     #[b(6)]
@@ -43,8 +47,8 @@ struct EntryDto<'a> {
     key: &'a str,
     #[b(1)]
     value: Option<&'a str>,
-    #[n(2)]
-    replaces: Vec<dto::DotDto>,
+    #[b(2)]
+    replaces: List<'a, Dot>,
 }
 
 #[derive(Encode, Decode)]
@@ -57,58 +61,72 @@ struct TraceDto {
     flags: u8,
 }
 
+impl<C> Encode<C> for Entry {
+    fn encode<W: Write>(&self, to: &mut Encoder<W>, context: &mut C) -> Result<(), encode::Error<W::Error>> {
+        let Entry { key, value, replaces } = self;
+        EntryDto { key, value: value.as_deref(), replaces: List::Borrowed(replaces) }.encode(to, context)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Entry {
+    fn decode(from: &mut Decoder<'b>, context: &mut C) -> Result<Self, decode::Error> {
+        let EntryDto { key, value, replaces } = from.decode_with(context)?;
+        Ok(Self { key: key.into(), value: value.map(Into::into), replaces: replaces.into_vec() })
+    }
+}
+
+impl<'a> From<&'a Op> for OpDto<'a> {
+    fn from(op: &'a Op) -> Self {
+        let trace = op.trace.map(|trace| TraceDto {
+            trace_id: trace.trace_id.into(),
+            span_id: trace.span_id.into(),
+            flags: trace.flags,
+        });
+        Self {
+            dot: op.dot,
+            parents: List::Borrowed(&op.parents),
+            deps: List::Borrowed(&op.deps),
+            hlc: op.hlc.0,
+            entries: List::Borrowed(&op.entries),
+            trace,
+            idempotency_key: op.idempotency_key.as_deref(),
+        }
+    }
+}
+
+impl From<OpDto<'_>> for Op {
+    fn from(dto: OpDto<'_>) -> Self {
+        let trace = dto.trace.map(|trace| TraceContext {
+            trace_id: trace.trace_id.into(),
+            span_id: trace.span_id.into(),
+            flags: trace.flags,
+        });
+        Self {
+            dot: dto.dot,
+            parents: dto.parents.into_vec(),
+            deps: dto.deps.into_vec(),
+            hlc: Hlc(dto.hlc),
+            entries: dto.entries.into_vec(),
+            trace,
+            idempotency_key: dto.idempotency_key.map(Into::into),
+        }
+    }
+}
+
 /// The bytes of an op.
 pub fn encode(op: &Op) -> Vec<u8> {
-    let entries = op.entries.iter().map(|entry| EntryDto {
-        key: &entry.key,
-        value: entry.value.as_deref(),
-        replaces: dto::write_dots(entry.replaces.iter().copied()),
-    });
-    let trace = op.trace.map(|trace| TraceDto {
-        trace_id: trace.trace_id.into(),
-        span_id: trace.span_id.into(),
-        flags: trace.flags,
-    });
-    let dto = OpDto {
-        dot: op.dot.into(),
-        parents: dto::write_dots(op.parents.iter().copied()),
-        deps: dto::write_dots(op.deps.iter().copied()),
-        hlc: op.hlc.0,
-        entries: entries.collect(),
-        trace,
-        idempotency_key: op.idempotency_key.as_deref(),
-    };
-    dto::seal(VERSION, &dto)
+    dto::seal(VERSION, &OpDto::from(op))
 }
 
 /// The op of these bytes, well formed: nothing that follows from it can fail for what it says.
 pub fn decode(bytes: &[u8]) -> Result<Op, FormatError> {
-    let dto: OpDto<'_> = dto::open(WHAT, VERSION, bytes)?;
-    let dots = |dots: Vec<dto::DotDto>| dots.into_iter().map(dto::DotDto::unchecked).collect();
-    let entries = dto.entries.into_iter().map(|entry| Entry {
-        key: entry.key.into(),
-        value: entry.value.map(Into::into),
-        replaces: dots(entry.replaces),
-    });
-    let trace = dto.trace.map(|trace| TraceContext {
-        trace_id: trace.trace_id.into(),
-        span_id: trace.span_id.into(),
-        flags: trace.flags,
-    });
-    let op = Op {
-        dot: dto.dot.unchecked(),
-        parents: dots(dto.parents),
-        deps: dots(dto.deps),
-        hlc: Hlc(dto.hlc),
-        entries: entries.collect(),
-        trace,
-        idempotency_key: dto.idempotency_key.map(Into::into),
-    };
-    let problem = problem(&op).or_else(|| {
-        // Stored and forwarded it would get other bytes, so something in it would be lost on the way.
-        (encode(&op) != bytes).then_some("it is not written in the one way an op is written")
-    });
-    match problem {
+    let payload = frame::open(WHAT, VERSION, bytes)?;
+    let dto: OpDto<'_> = dto::read(WHAT, payload)?;
+    // Else, stored and forwarded it would get other bytes, so something in it would be lost on the way.
+    let is_exact = dto::is_written_as(&dto, payload);
+    let op = Op::from(dto);
+    let not_exact = || (!is_exact).then_some(NOT_EXACT);
+    match problem(&op).or_else(not_exact) {
         None => Ok(op),
         Some(problem) => Err(FormatError::IllFormedOp { dot: op.dot, problem }),
     }
@@ -125,6 +143,12 @@ pub fn dot(bytes: &[u8]) -> Result<Dot, FormatError> {
         0 => decoder.decode::<dto::DotDto>().map_err(malformed)?.read(WHAT),
         _ => Err(FormatError::malformed(WHAT, "it does not begin with its dot")),
     }
+}
+
+/// What these bytes read as, however they are written and whatever is wrong with it.
+#[cfg(test)]
+pub(super) fn read_loosely(bytes: &[u8]) -> Result<Op, FormatError> {
+    dto::open::<OpDto<'_>>(WHAT, VERSION, bytes).map(Op::from)
 }
 
 fn problem(op: &Op) -> Option<&'static str> {
@@ -152,24 +176,19 @@ fn entries_problem(op: &Op) -> Option<&'static str> {
     if op.entries.is_empty() {
         return Some("it writes nothing");
     }
-    let mut keys = BTreeSet::new();
     for entry in &op.entries {
-        let replaces: BTreeSet<&Dot> = entry.replaces.iter().collect();
         if entry.key.is_empty() {
             return Some("a key is empty");
         }
         if entry.key.len() > MAX_KEY_BYTES {
             return Some("a key is too long");
         }
-        if !keys.insert(&entry.key) {
-            return Some("it writes a key twice");
-        }
-        if replaces.len() < entry.replaces.len() {
+        if dto::has_one_twice(entry.replaces.iter()) {
             return Some("it replaces a sibling twice");
         }
-        if replaces.contains(&op.dot) {
+        if entry.replaces.contains(&op.dot) {
             return Some("it replaces itself");
         }
     }
-    None
+    dto::has_one_twice(op.entries.iter().map(|entry| &entry.key)).then_some("it writes a key twice")
 }

@@ -3,6 +3,7 @@
 //! one vector, not one a key, because delivery is causal).
 
 use std::collections::BTreeSet;
+use std::slice;
 
 use super::op::{Entry, Value};
 use crate::causality::{Ancestry, Dot, Hlc, VersionVector};
@@ -33,7 +34,7 @@ impl Siblings {
     }
 
     /// In order of arrival, the latest last.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Sibling> + ExactSizeIterator {
+    pub fn iter(&self) -> slice::Iter<'_, Sibling> {
         self.0.iter()
     }
 

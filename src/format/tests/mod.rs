@@ -1,6 +1,7 @@
 //! Formats: what is written is read back, is the same bytes for ever, and nothing else is taken for it.
 #![allow(clippy::unwrap_used)]
 
+mod canonical;
 mod examples;
 mod golden;
 mod strategies;
