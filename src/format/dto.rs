@@ -1,6 +1,8 @@
 //! What several formats share: CBOR in a frame, lists that are written from where they lie, and the shapes of dots,
 //! vectors and parents.
 
+use std::convert::Infallible;
+
 use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
 use minicbor::{Decode, Encode};
@@ -14,7 +16,23 @@ const MAX_ROOM_AHEAD: usize = 64;
 
 /// A frame of `version` around `value` as CBOR.
 pub(super) fn seal<T: Encode<()>>(version: u8, value: &T) -> Vec<u8> {
-    frame::seal(version, |bytes| minicbor::encode(value, bytes).expect("writing to memory can't fail"))
+    frame::seal(version, |bytes| minicbor::encode(value, Appended(bytes)).expect("writing to memory can't fail"))
+}
+
+/// Bytes that are appended to. Most of CBOR comes byte by byte, for which a general copy is slow.
+struct Appended<'a>(&'a mut Vec<u8>);
+
+impl Write for Appended<'_> {
+    type Error = Infallible;
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
+        match bytes {
+            [byte] => self.0.push(*byte),
+            more => self.0.extend_from_slice(more),
+        }
+        Ok(())
+    }
 }
 
 /// What [`seal`] gave, and nothing behind it.
