@@ -51,6 +51,8 @@ impl Replica {
         let sender = push.sender.node;
         let carries_ops = !push.ops.is_empty();
         self.heard_from(now, push.sender, effects);
+        // One for each op, as a rule; to grow step by step would copy them again and again.
+        effects.reserve(push.ops.len());
         for op in push.ops {
             let received = Received { op, from: sender, at: now.wall };
             if let Err(Unreadable(why)) = self.take_op(received, &mut outcome, states, effects) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::delivery::Received;
 use super::effect::{Append, Effect, Replaces, RequestId, Totals, Visible, WriteError, Written};
 use super::message::Rejection;
-use super::op::{Key, Op};
+use super::op::{Entry, Key, Op};
 use super::siblings::Siblings;
 use super::{KeyStates, Replica, Unreadable};
 use crate::causality::{CausalContext, Dot, NodeId, WallMs};
@@ -15,6 +15,9 @@ use crate::causality::{CausalContext, Dot, NodeId, WallMs};
 /// The states of keys that staged ops wrote, with the position of the last of them. Lies over the store.
 #[derive(Debug, Default)]
 pub(super) struct Overlay(BTreeMap<Key, (u64, Siblings)>);
+
+/// The siblings of the keys of an op.
+pub(super) type Held = Vec<(Key, Siblings)>;
 
 /// An op between its staging and its commit.
 #[derive(Debug)]
@@ -45,11 +48,11 @@ impl Replica {
         }
     }
 
-    /// Puts an op at the end of the log. `held` are the siblings of its keys before it, in their order.
+    /// Puts an op at the end of the log. `held` is what its keys have before it, in the order of its entries.
     pub(super) fn stage(
         &mut self,
         op: Arc<Op>,
-        held: Vec<Siblings>,
+        held: Held,
         source: Source,
         received: WallMs,
         effects: &mut Vec<Effect>,
@@ -62,13 +65,12 @@ impl Replica {
         if op.dot.origin.node != self.options.node {
             self.changed.insert(op.dot.origin, op.dot.counter);
         }
-        let mut states = Vec::with_capacity(op.entries.len());
-        for (entry, mut siblings) in op.entries.iter().zip(held) {
-            self.staged_totals.remove(&siblings);
+        let mut states = held;
+        for (entry, (key, siblings)) in op.entries.iter().zip(&mut states) {
+            self.staged_totals.remove(siblings);
             siblings.apply(op.dot, op.hlc, self.position, entry);
-            self.staged_totals.add(&siblings);
-            self.overlay.0.insert(entry.key.clone(), (self.position, siblings.clone()));
-            states.push((entry.key.clone(), siblings));
+            self.staged_totals.add(siblings);
+            self.overlay.0.insert(key.clone(), (self.position, siblings.clone()));
         }
         effects.push(Effect::Append(Append { position: self.position, op: op.clone(), states }));
         let totals = self.staged_totals;
@@ -82,14 +84,17 @@ impl Replica {
         states: &dyn KeyStates,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Unreadable> {
-        let mut ready = vec![first];
-        while let Some(Received { op, from, at }) = ready.pop() {
-            let held: Result<Vec<_>, _> =
-                op.entries.iter().map(|entry| self.staged_siblings(&entry.key, states)).collect();
+        let mut ready = Vec::new();
+        let mut next = Some(first);
+        while let Some(Received { op, from, at }) = next {
             let dot = op.dot;
             self.clock.observe(op.hlc, at);
             // Unreadable: this op and those behind it are dropped; none was acknowledged, so they come again.
-            self.stage(op, held?, Source::Peer(from), at, effects);
+            let mut held = Held::with_capacity(op.entries.len());
+            for Entry { key, .. } in &op.entries {
+                held.push((key.clone(), self.staged_siblings(key, states)?));
+            }
+            self.stage(op, held, Source::Peer(from), at, effects);
             for waiting in self.buffer.take_blocked_on(dot) {
                 match self.first_missing(&waiting.op) {
                     None => ready.push(waiting),
@@ -98,6 +103,7 @@ impl Replica {
                     }
                 }
             }
+            next = ready.pop();
         }
         Ok(())
     }
@@ -111,15 +117,12 @@ impl Replica {
 
     /// Everything up to `through` is durable: applies it, and tells those who wait.
     pub(super) fn persisted(&mut self, through: u64, effects: &mut Vec<Effect>) {
+        // Two for each op, at most; to grow step by step would copy them again and again.
+        effects.reserve(2 * self.pending.len());
         while let Some(staged) = self.pending.pop_front_if(|staged| staged.position <= through) {
-            let Staged { position, op, source, received, totals } = staged;
+            let Staged { op, source, received, totals, .. } = staged;
             self.applied_totals = totals;
             self.ancestry.advance(&mut self.applied, op.dot);
-            for entry in &op.entries {
-                if self.overlay.0.get(&entry.key).is_some_and(|(last, _)| *last <= position) {
-                    self.overlay.0.remove(&entry.key);
-                }
-            }
             let from = match source {
                 Source::Client(request, replaces) => {
                     // Ops are applied in log order: `applied` is the vector at this op's place in the log.
@@ -134,6 +137,7 @@ impl Replica {
             };
             effects.push(Effect::Visible(Visible { op, from, received }));
         }
+        self.overlay.0.retain(|_, (last, _)| *last > through);
         self.durable = self.durable.max(through);
         self.answer_durable(effects);
     }

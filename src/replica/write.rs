@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::effect::{Effect, Now, Replaces, RequestId, Write, WriteError};
-use super::op::{Entry, Op};
-use super::siblings::Siblings;
-use super::staging::Source;
+use super::op::{Entry, Key, Op, Value};
+use super::staging::{Held, Source};
 use super::{KeyStates, Replica, Unreadable};
 use crate::causality::{Dot, Origin, Parents};
 
@@ -18,61 +17,56 @@ impl Replica {
         states: &dyn KeyStates,
         effects: &mut Vec<Effect>,
     ) {
-        match self.check(&write, states) {
-            Ok((entries, held)) => self.accept(now, request, write, entries, held, effects),
-            Err(error) => effects.push(Effect::Written { request, outcome: Err(error) }),
-        }
+        let Write { entries, replaces, trace, idempotency_key } = write;
+        let (entries, held) = match self.check(entries, &replaces, states) {
+            Ok(checked) => checked,
+            Err(error) => return effects.push(Effect::Written { request, outcome: Err(error) }),
+        };
+        let (dot, parents) = self.next_dot();
+        let deps = self.take_deps(dot);
+        let hlc = self.clock.tick(now.wall);
+        let op = Arc::new(Op { dot, parents, deps, hlc, entries, trace, idempotency_key });
+        self.stage(op, held, Source::Client(request, replaces), now.wall, effects);
     }
 
-    /// Works out what the write replaces; changes nothing.
-    fn check(&self, write: &Write, states: &dyn KeyStates) -> Result<(Vec<Entry>, Vec<Siblings>), WriteError> {
+    /// Works out what the write replaces, and what its keys hold before it; changes nothing.
+    fn check(
+        &self,
+        written: Vec<(Key, Option<Value>)>,
+        replaced: &Replaces,
+        states: &dyn KeyStates,
+    ) -> Result<(Vec<Entry>, Held), WriteError> {
         if self.read_only {
             return Err(WriteError::ReadOnly);
         }
-        let mut entries = Vec::with_capacity(write.entries.len());
-        let mut all_held = Vec::with_capacity(write.entries.len());
-        for (key, value) in &write.entries {
-            let held = self.staged_siblings(key, states).map_err(|Unreadable(why)| WriteError::Unreadable(why))?;
+        let mut entries = Vec::with_capacity(written.len());
+        let mut all_held = Vec::with_capacity(written.len());
+        for (key, value) in written {
+            let held = self.staged_siblings(&key, states).map_err(|Unreadable(why)| WriteError::Unreadable(why))?;
             let dots = held.iter().map(|sibling| sibling.dot);
-            let replaces: Vec<Dot> = match &write.replaces {
+            let replaces: Vec<Dot> = match replaced {
                 Replaces::Held => dots.collect(),
                 Replaces::Seen(context) => dots.filter(|dot| context.seen.covers(*dot, &self.ancestry)).collect(),
             };
             let adds = value.is_some() && replaces.is_empty();
             if adds && held.len() >= self.options.max_siblings {
                 let (siblings, limit) = (held.len(), self.options.max_siblings);
-                return Err(WriteError::TooManySiblings { key: key.clone(), siblings, limit });
+                return Err(WriteError::TooManySiblings { key, siblings, limit });
             }
-            entries.push(Entry { key: key.clone(), value: value.clone(), replaces });
-            all_held.push(held);
+            all_held.push((key.clone(), held));
+            entries.push(Entry { key, value, replaces });
         }
         Ok((entries, all_held))
-    }
-
-    fn accept(
-        &mut self,
-        now: Now,
-        request: RequestId,
-        write: Write,
-        entries: Vec<Entry>,
-        held: Vec<Siblings>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let (dot, parents) = self.next_dot();
-        let deps = self.take_deps(dot);
-        let hlc = self.clock.tick(now.wall);
-        let (trace, idempotency_key) = (write.trace, write.idempotency_key);
-        let op = Arc::new(Op { dot, parents, deps, hlc, entries, trace, idempotency_key });
-        self.stage(op, held, Source::Client(request, write.replaces), now.wall, effects);
     }
 
     /// The next op's dot. A new incarnation is opened when there is none yet, or when the version vector
     /// has entries of this node besides the current one; its parents are all of these.
     fn next_dot(&mut self) -> (Dot, Parents) {
-        let own: Parents = self.staged.entries_of(self.options.node).collect();
-        match (self.origin, own.as_slice()) {
-            (Some(origin), [last]) if last.origin == origin => (origin.dot(last.counter + 1), Parents::new()),
+        let mut own = self.staged.entries_of(self.options.node);
+        match (self.origin, own.next(), own.next()) {
+            (Some(origin), Some(last), None) if last.origin == origin => (origin.dot(last.counter + 1), Parents::new()),
             _ => {
+                let own: Parents = self.staged.entries_of(self.options.node).collect();
                 let origin = Origin::new(self.options.node, self.random.incarnation());
                 self.origin = Some(origin);
                 self.changed = self.staged.entries().map(|dot| (dot.origin, dot.counter)).collect();

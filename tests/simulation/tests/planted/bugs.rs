@@ -45,7 +45,11 @@ pub(crate) const BUGS: &[Bug] = &[
     one("incarnations-share-a-name", &[at(WRITE, "«self.random.incarnation()»", "crate::causality::Incarnation(1)")]),
     one(
         "counter-goes-on-after-a-restart",
-        &[at(WRITE, "match («self.origin», own", "self.origin.or(own.first().map(|dot| dot.origin))")],
+        &[at(
+            WRITE,
+            "match («self.origin», own",
+            "self.origin.or(self.staged.entries_of(self.options.node).next().map(|dot| dot.origin))",
+        )],
     ),
     one("incarnation-without-parents", &[at(WRITE, "(origin.dot(1), «own»)", "Parents::new()")]),
     one(
@@ -83,14 +87,14 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     // Staging and the disk.
     one("earlier-write-of-the-commit-unknown", &[at(STAGING, "match «self.overlay.0.get(key)»", "None")]),
-    one("overlay-dropped-too-early", &[at(STAGING, "|(last, _)| «*last <= position»", "true")]),
+    one("overlay-dropped-too-early", &[at(STAGING, "|_, (last, _)| «*last > through»", "false")]),
     one(
         "acknowledged-before-it-is-durable",
         &[at(
             WRITE,
-            "«self.stage(op, held, Source::Client(request, write.replaces), now.wall, effects)»;",
+            "«self.stage(op, held, Source::Client(request, replaces), now.wall, effects)»;",
             "{
-                self.stage(op, held, Source::Client(request, write.replaces), now.wall, effects);
+                self.stage(op, held, Source::Client(request, replaces), now.wall, effects);
                 let context = crate::causality::CausalContext::of_state(self.staged.clone());
                 let outcome = Ok(super::effect::Written { dot, context });
                 effects.push(Effect::Written { request, outcome });
@@ -106,7 +110,18 @@ pub(crate) const BUGS: &[Bug] = &[
             "volume.apply(&crate::volume::Commit::new(Vec::new(), process.replica.checkpoint()))",
         )],
     ),
-    one("siblings-of-another-key", &[at(STAGING, "zip(«held»)", "{ let mut held = held; held.reverse(); held }")]),
+    one(
+        "siblings-of-another-key",
+        &[at(
+            STAGING,
+            "zip(«&mut states»)",
+            "{
+                let others: Vec<Siblings> = states.iter().rev().map(|(_, siblings)| siblings.clone()).collect();
+                states.iter_mut().zip(others).for_each(|((_, siblings), other)| *siblings = other);
+                &mut states
+            }",
+        )],
+    ),
     // Siblings.
     one(
         "delete-replaces-nothing",
