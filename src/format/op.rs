@@ -140,7 +140,7 @@ pub fn dot(bytes: &[u8]) -> Result<Dot, FormatError> {
     let malformed = |error| FormatError::malformed(WHAT, error);
     decoder.map().map_err(malformed)?;
     match decoder.u8().map_err(malformed)? {
-        0 => decoder.decode::<dto::DotDto>().map_err(malformed)?.read(WHAT),
+        0 => dto::check_dot(WHAT, decoder.decode().map_err(malformed)?),
         _ => Err(FormatError::malformed(WHAT, "it does not begin with its dot")),
     }
 }

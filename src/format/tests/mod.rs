@@ -48,6 +48,11 @@ proptest! {
     }
 
     #[test]
+    fn an_op_can_be_asked_for_its_name_alone(op in any_op()) {
+        prop_assert_eq!(op::dot(&op::encode(&op)), Ok(op.dot));
+    }
+
+    #[test]
     fn a_push_is_read_as_written(mut push in any_push(), ops in proptest::collection::vec(any_op(), 0..4)) {
         let bytes: Vec<Vec<u8>> = ops.iter().map(op::encode).collect();
         let sent = message::encode_push(&push, &bytes);
