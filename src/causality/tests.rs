@@ -57,6 +57,12 @@ proptest! {
     }
 
     #[test]
+    fn a_vector_is_above_another_where_its_entry_is_higher(a in any_vector(), b in any_vector()) {
+        let higher: Vec<Dot> = a.entries().filter(|dot| b.get(dot.origin) < dot.counter).collect();
+        prop_assert_eq!(a.above(&b).collect::<Vec<_>>(), higher);
+    }
+
+    #[test]
     fn dots_read_back_as_written(node: u32, life: u64, counter in 1u64..) {
         let dot = origin(node, life).dot(counter);
         prop_assert_eq!(dot.to_string().parse(), Ok(dot));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use super::{Dot, NodeId, Origin};
 
@@ -10,8 +11,10 @@ use super::{Dot, NodeId, Origin};
 /// Whether a vector covers a dot of an *earlier incarnation* is not for the vector alone to say: ask
 /// [`Ancestry`](super::Ancestry), which also keeps vectors in their one normal form. The methods here look
 /// at the entries as they are.
+///
+/// A clone shares the entries until one of the two is changed: vectors are handed out far more often than that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VersionVector(BTreeMap<Origin, u64>);
+pub struct VersionVector(Arc<BTreeMap<Origin, u64>>);
 
 impl VersionVector {
     /// The vector of an empty state.
@@ -26,20 +29,26 @@ impl VersionVector {
 
     /// Raises the entry of the dot's origin to its counter; never lowers it.
     pub fn raise(&mut self, dot: Dot) {
-        if dot.counter > 0 {
-            let entry = self.0.entry(dot.origin).or_insert(0);
-            *entry = (*entry).max(dot.counter);
-        }
+        raise(Arc::make_mut(&mut self.0), dot);
     }
 
     /// Drops the entry of `origin`.
     pub(super) fn remove(&mut self, origin: Origin) {
-        self.0.remove(&origin);
+        Arc::make_mut(&mut self.0).remove(&origin);
     }
 
     /// The entries in order of origin, each as the dot of the last op included.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = Dot> + '_ {
         self.0.iter().map(|(origin, counter)| origin.dot(*counter))
+    }
+
+    /// The entries that are higher than `other`'s of the same origin, or that it does not have. One walk over both.
+    pub fn above<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Dot> + 'a {
+        let mut others = other.entries().peekable();
+        self.entries().filter(move |dot| {
+            while others.next_if(|theirs| theirs.origin < dot.origin).is_some() {}
+            others.peek().is_none_or(|theirs| theirs.origin != dot.origin || theirs.counter < dot.counter)
+        })
     }
 
     /// The entries of one node, in order of incarnation.
@@ -60,13 +69,20 @@ impl VersionVector {
     }
 }
 
+fn raise(entries: &mut BTreeMap<Origin, u64>, dot: Dot) {
+    if dot.counter > 0 {
+        let entry = entries.entry(dot.origin).or_insert(0);
+        *entry = (*entry).max(dot.counter);
+    }
+}
+
 impl FromIterator<Dot> for VersionVector {
     fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
-        let mut vector = Self::new();
+        let mut entries = BTreeMap::new();
         for dot in dots {
-            vector.raise(dot);
+            raise(&mut entries, dot);
         }
-        vector
+        Self(Arc::new(entries))
     }
 }
 

@@ -112,15 +112,16 @@ fn names<'a>(dots: impl IntoIterator<Item = &'a Dot>) -> Vec<String> {
 }
 
 fn peer(node: &NodeHandle, view: &View, link: &LinkView, address: Option<&String>) -> Result<Peer, Problem> {
+    let lacks = view.lacks(link);
     Ok(Peer {
         node: link.node.map(|node| node.0),
         address: address.cloned(),
         away_since: link.away_since.map(time),
         heard: link.heard.map(time),
         up_to_date: link.vector.as_ref().map(|theirs| view.ancestry.includes(theirs, &view.vector)),
-        ops_to_ship: link.lacks.iter().map(OpRange::count).sum(),
-        bytes_to_ship: node.op_bytes(&link.lacks)?,
-        oldest_waiting: oldest(node, &link.lacks)?,
+        ops_to_ship: lacks.iter().map(OpRange::count).sum(),
+        bytes_to_ship: node.op_bytes(&lacks)?,
+        oldest_waiting: oldest(node, &lacks)?,
     })
 }
 

@@ -321,6 +321,7 @@ pub struct LinkView {
     pub heard: Option<WallMs>,
     /// Its newest statement of itself.
     pub vector: Option<VersionVector>,
-    /// The ops of this node's log that it lacks, by that statement.
-    pub lacks: Vec<OpRange>,
+    /// How far it said that it has origins that its vector includes by implication only. What it lacks is worked
+    /// out for who asks ([`View::lacks`]): the view is made far more often than that.
+    pub implied: Vec<Dot>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::effect::OpRange;
+use super::effect::{LinkView, OpRange, View};
 use super::message::Statement;
 use crate::causality::{Ancestry, Dot, Origin, VersionVector};
 
@@ -14,31 +14,42 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// How far the peer has `origin`.
-    pub(super) fn have(&self, origin: Origin, ancestry: &Ancestry) -> u64 {
-        let said = self.implied.iter().filter(|dot| dot.origin == origin).map(|dot| dot.counter).max();
-        ancestry.covered_up_to(&self.statement.vector, origin).max(said.unwrap_or(0))
-    }
-
     /// The ops that a state at `vector` includes and the peer does not, an entry an origin.
-    ///
-    /// Walks from the vector's entries down the ancestry, and no further than to incarnations that the peer
-    /// has something of: having the first op of one implies having its parents.
     pub(super) fn lacks(&self, vector: &VersionVector, ancestry: &Ancestry) -> Vec<OpRange> {
-        let mut ranges = Vec::new();
-        let mut visited = BTreeSet::new();
-        let mut open: Vec<Dot> = vector.entries().collect();
-        while let Some(last) = open.pop() {
-            let have = self.have(last.origin, ancestry);
-            if have < last.counter {
-                ranges.push(OpRange { origin: last.origin, first: have + 1, last: last.counter });
-            }
-            if have == 0 && visited.insert(last.origin) {
-                open.extend(ancestry.parents(last.origin));
-            }
-        }
-        merge(ranges)
+        lacks(&self.statement.vector, &self.implied, vector, ancestry)
     }
+}
+
+impl View {
+    /// The ops of this node's log that a peer lacks, by its newest statement.
+    pub fn lacks(&self, link: &LinkView) -> Vec<OpRange> {
+        let theirs = link.vector.as_ref();
+        theirs.map_or_else(Vec::new, |theirs| lacks(theirs, &link.implied, &self.vector, &self.ancestry))
+    }
+}
+
+/// Walks from the entries of `vector` that `theirs` does not reach down the ancestry, and no further than to
+/// incarnations that the peer has something of: having the first op of one implies having its parents.
+fn lacks(theirs: &VersionVector, implied: &[Dot], vector: &VersionVector, ancestry: &Ancestry) -> Vec<OpRange> {
+    let mut ranges = Vec::new();
+    let mut visited = BTreeSet::new();
+    let mut open: Vec<Dot> = vector.above(theirs).collect();
+    while let Some(last) = open.pop() {
+        let have = have(theirs, implied, last.origin, ancestry);
+        if have < last.counter {
+            ranges.push(OpRange { origin: last.origin, first: have + 1, last: last.counter });
+        }
+        if have == 0 && visited.insert(last.origin) {
+            open.extend(ancestry.parents(last.origin));
+        }
+    }
+    merge(ranges)
+}
+
+/// How far a peer at `theirs` has `origin`.
+fn have(theirs: &VersionVector, implied: &[Dot], origin: Origin, ancestry: &Ancestry) -> u64 {
+    let said = implied.iter().filter(|dot| dot.origin == origin).map(|dot| dot.counter).max();
+    ancestry.covered_up_to(theirs, origin).max(said.unwrap_or(0))
 }
 
 /// One range an origin: two incarnations may name different last ops of a common parent.

@@ -12,6 +12,9 @@ use crate::causality::{Ancestry, Dot, NodeId, Origin, VersionVector, WallMs};
 const MAX_RETRY_MS: u64 = 400;
 const FIRST_RETRY_MS: u64 = 50;
 
+/// Not before something happens.
+const NEVER: MonoMs = MonoMs(u64::MAX);
+
 /// After how long without progress ops that were sent, and that the peer took without delivering them, are
 /// sent again: its buffer is volatile.
 const RESEND_AFTER_MS: u64 = 1_000;
@@ -41,6 +44,8 @@ pub(super) struct Link {
     refusals: u32,
     retry_at: MonoMs,
     digest_at: MonoMs,
+    /// When there may be something to send. Whatever changes what that depends on brings it forward.
+    due: MonoMs,
     /// Since when it has not answered, once that is more than a hiccup.
     away: Option<Now>,
     heard: Option<WallMs>,
@@ -64,6 +69,14 @@ struct Lag {
     since: MonoMs,
 }
 
+/// What to do about a link.
+enum Next {
+    /// Send these ops; none: a digest.
+    Send(Vec<OpRange>),
+    /// Nothing before this time, unless something happens.
+    Wait(MonoMs),
+}
+
 impl Link {
     pub(super) fn new(node: Option<NodeId>) -> Self {
         Self {
@@ -78,6 +91,7 @@ impl Link {
             refusals: 0,
             retry_at: MonoMs(0),
             digest_at: MonoMs(0),
+            due: MonoMs(0),
             away: None,
             heard: None,
             lags: BTreeMap::new(),
@@ -85,13 +99,14 @@ impl Link {
         }
     }
 
-    pub(super) fn view(&self, applied: &VersionVector, ancestry: &Ancestry) -> LinkView {
+    pub(super) fn view(&self) -> LinkView {
+        let known = self.known.as_ref();
         LinkView {
             node: self.node,
             away_since: self.away.map(|since| since.wall),
             heard: self.heard,
-            vector: self.known.as_ref().map(|known| known.statement.vector.clone()),
-            lacks: self.lacks(applied, ancestry),
+            vector: known.map(|known| known.statement.vector.clone()),
+            implied: known.map_or_else(Vec::new, |known| known.implied.clone()),
         }
     }
 
@@ -165,6 +180,11 @@ impl Link {
         rest.filter(|range| range.count() > 0).collect()
     }
 
+    /// Something happened that may give it something to send.
+    fn touch(&mut self) {
+        self.due = MonoMs(0);
+    }
+
     /// Counts how a push ended that was to carry ops.
     fn note_push(&mut self, took_ops: bool) {
         if std::mem::take(&mut self.with_ops) {
@@ -189,26 +209,56 @@ impl Replica {
 }
 
 impl Replica {
-    /// Sends to every peer what it should get now.
-    pub(super) fn offer_all(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        for index in 0..self.links.len() {
-            self.offer(LinkId(index), now, effects);
+    /// Ops of these origins are visible now: they may have to be sent.
+    pub(super) fn touch_links(&mut self, applied: &BTreeSet<Origin>) {
+        let own = applied.iter().any(|origin| origin.node == self.options.node);
+        for link in &mut self.links {
+            if own || link.forward.iter().any(|origin| applied.contains(origin)) {
+                link.touch();
+            }
         }
     }
 
-    fn offer(&mut self, id: LinkId, now: Now, effects: &mut Vec<Effect>) {
-        let link = &self.links[id.0];
-        if link.under_way || now.mono < link.retry_at {
-            return;
+    /// Sends to every peer what it should get now. Called after every input, so links that nothing happened to cost
+    /// next to nothing.
+    pub(super) fn offer_all(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for index in 0..self.links.len() {
+            let link = &self.links[index];
+            if link.due <= now.mono {
+                self.offer(LinkId(index), now, effects);
+            } else {
+                debug_assert!(matches!(self.next(link, now.mono), Next::Wait(_)), "not found due: {link:?}");
+            }
+        }
+    }
+
+    fn next(&self, link: &Link, now: MonoMs) -> Next {
+        if link.under_way {
+            return Next::Wait(NEVER);
+        }
+        if now < link.retry_at {
+            return Next::Wait(link.retry_at);
         }
         let ops = link.to_send(link.lacks(&self.applied, &self.ancestry), self.options.node);
-        if link.failures == 0 && ops.is_empty() && now.mono < link.digest_at {
-            return;
+        if link.failures == 0 && ops.is_empty() && now < link.digest_at {
+            return Next::Wait(link.digest_at);
         }
-        let probe = link.failures > 0 || ops.is_empty();
+        Next::Send(ops)
+    }
+
+    fn offer(&mut self, id: LinkId, now: Now, effects: &mut Vec<Effect>) {
+        let ops = match self.next(&self.links[id.0], now.mono) {
+            Next::Send(ops) => ops,
+            Next::Wait(until) => {
+                self.links[id.0].due = until;
+                return;
+            }
+        };
         let sender = self.statement();
         let link = &mut self.links[id.0];
+        let probe = link.failures > 0 || ops.is_empty();
         link.under_way = true;
+        link.due = NEVER;
         link.with_ops = !probe;
         link.digest_at = MonoMs(now.mono.0 + self.options.digest_interval_ms);
         let push = Push { cluster: self.options.cluster.clone(), to: link.node, sender, ops: Vec::new() };
@@ -231,6 +281,7 @@ impl Replica {
         }
         link.node = Some(node);
         link.under_way = false;
+        link.touch();
         link.failures = 0;
         link.note_push(!carried.is_empty());
         // A peer may answer digests and yet take no ops: a digest's answer does not end the pauses.
@@ -273,6 +324,7 @@ impl Replica {
         let random = self.random.next();
         let Some(link) = self.links.get_mut(id.0) else { return };
         link.under_way = false;
+        link.touch();
         link.failures = link.failures.saturating_add(1);
         link.note_push(false);
         link.sent.clear();
@@ -295,6 +347,7 @@ impl Replica {
     pub(super) fn heard_from(&mut self, now: Now, statement: Statement, effects: &mut Vec<Effect>) {
         let Some(index) = self.links.iter().position(|link| link.node == Some(statement.node)) else { return };
         let link = &mut self.links[index];
+        link.touch();
         if link.failures > 0 {
             link.retry_at = now.mono;
         }

@@ -234,7 +234,7 @@ impl Replica {
         View {
             vector: self.applied.clone(),
             ancestry: self.ancestry.clone(),
-            links: self.links.iter().map(|link| link.view(&self.applied, &self.ancestry)).collect(),
+            links: self.links.iter().map(Link::view).collect(),
             totals: self.applied_totals,
             read_only: self.read_only,
             waiting_ops: self.buffer.len(),

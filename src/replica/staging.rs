@@ -1,7 +1,7 @@
 //! Staging: giving ops their place in the log and working out what follows from them, ahead of the disk; and
 //! what happens when the disk has them, or fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::delivery::Received;
@@ -119,10 +119,12 @@ impl Replica {
     pub(super) fn persisted(&mut self, through: u64, effects: &mut Vec<Effect>) {
         // Two for each op, at most; to grow step by step would copy them again and again.
         effects.reserve(2 * self.pending.len());
+        let mut origins = BTreeSet::new();
         while let Some(staged) = self.pending.pop_front_if(|staged| staged.position <= through) {
             let Staged { op, source, received, totals, .. } = staged;
             self.applied_totals = totals;
             self.ancestry.advance(&mut self.applied, op.dot);
+            origins.insert(op.dot.origin);
             let from = match source {
                 Source::Client(request, replaces) => {
                     // Ops are applied in log order: `applied` is the vector at this op's place in the log.
@@ -139,6 +141,7 @@ impl Replica {
         }
         self.overlay.0.retain(|_, (last, _)| *last > through);
         self.durable = self.durable.max(through);
+        self.touch_links(&origins);
         self.answer_durable(effects);
     }
 

@@ -68,7 +68,8 @@ impl Lone {
     }
 
     fn lacks(&self) -> Vec<OpRange> {
-        self.replica.view().links[0].lacks.clone()
+        let view = self.replica.view();
+        view.lacks(&view.links[0])
     }
 }
 
