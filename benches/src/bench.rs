@@ -25,8 +25,8 @@ pub struct Options {
     pub seconds: f64,
     /// Ops that are missed while a node is away.
     pub ops: u64,
-    /// The most nodes of a cluster.
-    pub nodes: usize,
+    /// How many nodes the clusters of `fan-out` have.
+    pub nodes: Vec<usize>,
     /// The most keys of a node.
     pub keys: u64,
     /// The server under test.

@@ -32,9 +32,9 @@ struct Arguments {
     /// Ops that a node misses in `catch-up`.
     #[arg(long, default_value_t = 1_000_000)]
     ops: u64,
-    /// The most nodes of `fan-out`.
-    #[arg(long, default_value_t = 50)]
-    nodes: usize,
+    /// How many nodes the clusters of `fan-out` have.
+    #[arg(long, value_delimiter = ',', default_value = "3,5,10,25,50")]
+    nodes: Vec<usize>,
     /// The most keys of `keys`.
     #[arg(long, default_value_t = 10_000_000)]
     keys: u64,
@@ -114,7 +114,7 @@ fn measure(arguments: Arguments) -> Result<()> {
         rounds: if arguments.smoke { 1 } else { arguments.rounds },
         seconds: if arguments.smoke { 0.1 } else { arguments.seconds },
         ops: if arguments.smoke { 2_000 } else { arguments.ops },
-        nodes: if arguments.smoke { 5 } else { arguments.nodes },
+        nodes: if arguments.smoke { vec![3, 5] } else { arguments.nodes },
         keys: if arguments.smoke { 1_000 } else { arguments.keys },
         binary: arguments.binary.unwrap_or_else(|| beside.join("causeway")),
     };

@@ -54,6 +54,8 @@ struct ReceivedOps {
     total: u64,
     /// Those that this node had before.
     redundant: u64,
+    /// In how many pushes they came.
+    pushes: u64,
 }
 
 /// A configured peer.
@@ -102,7 +104,11 @@ fn report(node: &NodeHandle, options: &HttpOptions) -> Result<Report, Problem> {
         read_only: view.read_only,
         waiting_requests: status.waiting_requests,
         delivery_buffer: DeliveryBuffer { ops: view.waiting_ops, waits_for: names(&view.waiting_for) },
-        received_ops: ReceivedOps { total: view.received_ops, redundant: view.redundant_ops },
+        received_ops: ReceivedOps {
+            total: view.received_ops,
+            redundant: view.redundant_ops,
+            pushes: view.received_pushes,
+        },
         peers,
     })
 }

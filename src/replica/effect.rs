@@ -308,6 +308,8 @@ pub struct View {
     pub received_ops: u64,
     /// Of these, those it had before.
     pub redundant_ops: u64,
+    /// Pushes that brought them.
+    pub received_pushes: u64,
 }
 
 /// What is known of one peer.

@@ -167,6 +167,7 @@ pub struct Replica {
     read_only: bool,
     received_ops: u64,
     redundant_ops: u64,
+    received_pushes: u64,
 }
 
 impl Replica {
@@ -195,6 +196,7 @@ impl Replica {
             read_only: false,
             received_ops: 0,
             redundant_ops: 0,
+            received_pushes: 0,
             options,
         }
     }
@@ -241,6 +243,7 @@ impl Replica {
             waiting_for: self.buffer.missing().take(MAX_SHOWN_MISSING).collect::<BTreeSet<Dot>>(),
             received_ops: self.received_ops,
             redundant_ops: self.redundant_ops,
+            received_pushes: self.received_pushes,
         }
     }
 

@@ -50,6 +50,7 @@ impl Replica {
         outcome.named.dedup();
         let sender = push.sender.node;
         let carries_ops = !push.ops.is_empty();
+        self.received_pushes += u64::from(carries_ops);
         self.heard_from(now, push.sender, effects);
         // One for each op, as a rule; to grow step by step would copy them again and again.
         effects.reserve(push.ops.len());

@@ -174,7 +174,7 @@ async fn the_node_says_how_it_is() {
         ("read_only", json!(false)),
         ("waiting_requests", json!(0)),
         ("delivery_buffer", json!({"ops": 0, "waits_for": []})),
-        ("received_ops", json!({"total": 0, "redundant": 0})),
+        ("received_ops", json!({"total": 0, "redundant": 0, "pushes": 0})),
         ("peers", json!([])),
         ("ancestry", json!({})),
     ];

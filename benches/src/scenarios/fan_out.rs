@@ -17,8 +17,7 @@ const CLIENTS: usize = 128;
 
 pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
     let mut rows = Vec::new();
-    let most = bench.options.nodes;
-    for nodes in [3, 5, 10, 25, 50].into_iter().filter(|nodes| *nodes <= most) {
+    for nodes in bench.options.nodes.clone() {
         eprintln!("{nodes} nodes");
         rows.push(one(bench, nodes)?);
     }
@@ -39,7 +38,7 @@ fn one(bench: &mut Bench, nodes: usize) -> Result<Row> {
     row.add("idle KB/s, all", (loopback_bytes()? - bytes) as f64 / 1e3 / seconds);
 
     let ops = bench.size(20_000, 500);
-    let before = cluster.nodes[0].ops()?;
+    let (before, received) = (cluster.nodes[0].ops()?, cluster.received()?);
     let load = writes(&cluster.ports()[..1], Shape::of(bench.keys()), 1, Keys::fresh(0));
     let (cpu, bytes, began) = (cpu_seconds(&ids)?, loopback_bytes()?, Instant::now());
     let outcome = run(&load, CLIENTS, Pace::Closed, Amount::Requests(ops))?;
@@ -47,9 +46,11 @@ fn one(bench: &mut Bench, nodes: usize) -> Result<Row> {
     let seconds = began.elapsed().as_secs_f64();
     let (cpu, bytes) = (cpu_seconds(&ids)? - cpu, loopback_bytes()? - bytes);
     cluster.check(before, ops)?;
+    let (more, pushes) = cluster.received()?;
     let delivered = (ops * (nodes as u64 - 1)) as f64;
     row.add("ops/s", ops as f64 / seconds);
     row.add("deliveries/s", delivered / seconds);
+    row.add("ops/push", (more - received.0) as f64 / (pushes - received.1) as f64);
     row.add("CPU µs/delivery", cpu * 1e6 / delivered);
     // Without what the clients sent and got; with the heads of packets.
     row.add("bytes/delivery", bytes.saturating_sub(outcome.bytes) as f64 / delivered);

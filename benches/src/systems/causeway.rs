@@ -92,6 +92,13 @@ impl Node {
         Ok(self.vector()?.values().sum())
     }
 
+    /// How many ops it has received from other nodes, and in how many pushes.
+    pub fn received(&self) -> Result<(u64, u64)> {
+        let received = client::json(self.port, "/status")?["received_ops"].take();
+        let count = |name: &str| received[name].as_u64().context("a status without what was received");
+        Ok((count("total")?, count("pushes")?))
+    }
+
     /// How many keys it holds.
     pub fn keys(&self) -> Result<u64> {
         client::json(self.port, "/status")?["keys"].as_u64().context("a status without keys")

@@ -44,6 +44,14 @@ impl Cluster {
         self.nodes.iter().map(|node| node.process.id()).collect()
     }
 
+    /// How many ops all nodes together have received from each other, and in how many pushes.
+    pub fn received(&self) -> Result<(u64, u64)> {
+        self.nodes.iter().map(Node::received).try_fold((0, 0), |(ops, pushes), node| {
+            let (more_ops, more_pushes) = node?;
+            Ok((ops + more_ops, pushes + more_pushes))
+        })
+    }
+
     /// Waits until every node has all that any node has now.
     pub fn settle(&self) -> Result<()> {
         let (first, others) = self.nodes.split_first().context("a cluster has nodes")?;
