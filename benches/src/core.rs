@@ -21,6 +21,7 @@ pub const PIECES: &[Piece] = &[
     Piece { name: "write, staged and applied", large: false, prepare: replicas::write },
     Piece { name: "64 writes in one commit", large: true, prepare: replicas::write_64 },
     Piece { name: "push of 64 ops, delivered", large: true, prepare: replicas::deliver_64 },
+    Piece { name: "digest and answer, 50 nodes", large: false, prepare: replicas::digest },
     Piece { name: "siblings: apply to 1", large: false, prepare: states::apply::<1> },
     Piece { name: "siblings: apply to 64", large: false, prepare: states::apply::<64> },
     Piece { name: "siblings: merge 1", large: false, prepare: states::merge::<1> },

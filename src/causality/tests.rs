@@ -57,6 +57,30 @@ proptest! {
     }
 
     #[test]
+    fn a_vector_made_of_dots_has_the_highest_of_each_origin(
+        dots in proptest::collection::vec((0u32..2, 1u64..4, 0u64..12), 0..12),
+    ) {
+        let dots: Vec<Dot> = dots.into_iter().map(|(node, life, counter)| origin(node, life).dot(counter)).collect();
+        let mut raised = VersionVector::new();
+        let mut highest = std::collections::BTreeMap::new();
+        for dot in &dots {
+            raised.raise(*dot);
+            let entry: &mut u64 = highest.entry(dot.origin).or_default();
+            *entry = (*entry).max(dot.counter);
+        }
+        let highest: Vec<Dot> =
+            highest.into_iter().filter(|(_, last)| *last > 0).map(|(origin, last)| origin.dot(last)).collect();
+        prop_assert_eq!(raised.entries().collect::<Vec<_>>(), highest.clone());
+        prop_assert_eq!(dots.iter().copied().collect::<VersionVector>(), raised.clone());
+        prop_assert!(highest.iter().all(|dot| raised.get(dot.origin) == dot.counter));
+        for node in 0..2 {
+            let of_node: Vec<Dot> =
+                highest.iter().copied().filter(|dot| dot.origin.node == NodeId(node)).collect();
+            prop_assert_eq!(raised.entries_of(NodeId(node)).collect::<Vec<_>>(), of_node);
+        }
+    }
+
+    #[test]
     fn a_vector_is_above_another_where_its_entry_is_higher(a in any_vector(), b in any_vector()) {
         let higher: Vec<Dot> = a.entries().filter(|dot| b.get(dot.origin) < dot.counter).collect();
         prop_assert_eq!(a.above(&b).collect::<Vec<_>>(), higher);

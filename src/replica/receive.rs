@@ -4,7 +4,7 @@ use super::delivery::Received;
 use super::effect::{Effect, Now, RequestId};
 use super::message::{Answer, Push, Rejection};
 use super::{KeyStates, Replica, Unreadable};
-use crate::causality::{Dot, Origin};
+use crate::causality::{Dot, Origin, VersionVector};
 
 /// How many missing dots an answer names. The sender comes again, so the rest is named then.
 const MAX_NAMED_MISSING: usize = 16;
@@ -20,8 +20,9 @@ pub(super) struct PendingAnswer {
 /// What there is to say about a push besides this node's statement.
 #[derive(Debug, Default)]
 struct Outcome {
-    /// Origins that the push named.
-    named: Vec<Origin>,
+    /// The origins that the push named: those of its sender's vector, and of its ops.
+    sender: VersionVector,
+    of_ops: Vec<Origin>,
     missing: Vec<Dot>,
     redundant: u64,
 }
@@ -39,15 +40,9 @@ impl Replica {
             effects.push(Effect::Pushed { request, outcome: Err(rejection) });
             return;
         }
-        let named = push.sender.vector.entries().map(|dot| dot.origin);
-        let mut outcome = Outcome { named: named.collect(), ..Outcome::default() };
-        for op in &push.ops {
-            if outcome.named.last() != Some(&op.dot.origin) {
-                outcome.named.push(op.dot.origin);
-            }
-        }
-        outcome.named.sort();
-        outcome.named.dedup();
+        let mut outcome = Outcome { sender: push.sender.vector.clone(), ..Outcome::default() };
+        outcome.of_ops.extend(push.ops.iter().map(|op| op.dot.origin));
+        outcome.of_ops.dedup();
         let sender = push.sender.node;
         let carries_ops = !push.ops.is_empty();
         self.received_pushes += u64::from(carries_ops);
@@ -124,12 +119,13 @@ impl Replica {
     }
 
     fn answer(&mut self, outcome: Outcome) -> Answer {
-        let implied = |origin: &Origin| match self.ancestry.covered_up_to(&self.applied, *origin) {
-            0 => None,
-            counter => Some(origin.dot(counter)).filter(|_| self.applied.get(*origin) == 0),
-        };
-        let implied = outcome.named.iter().filter_map(implied).collect();
-        let Outcome { missing, redundant, .. } = outcome;
+        let Outcome { sender, of_ops, missing, redundant } = outcome;
+        let of_sender = sender.above(&self.applied).map(|dot| dot.origin);
+        let mut named: Vec<Origin> = of_sender.chain(of_ops).filter(|origin| self.applied.get(*origin) == 0).collect();
+        named.sort();
+        named.dedup();
+        let implied = named.into_iter().map(|origin| origin.dot(self.ancestry.covered_up_to(&self.applied, origin)));
+        let implied = implied.filter(|dot| dot.counter > 0).collect();
         Answer { receiver: self.statement(), implied, missing, redundant }
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
-use causeway::causality::{NodeId, WallMs};
+use causeway::causality::{Dot, NodeId, WallMs};
 use causeway::replica::{
-    Effect, Input, Key, KeyStates, MonoMs, Now, Op, Push, Recovered, Replaces, Replica, ReplicaOptions, RequestId,
-    Seed, Siblings, Statement, Unreadable, Write,
+    Answer, Effect, Input, Key, KeyStates, LinkId, MonoMs, Now, Op, Push, Recovered, Replaces, Replica, ReplicaOptions,
+    RequestId, Seed, Siblings, Statement, Unreadable, Write,
 };
 
 /// How many keys are written in turn.
@@ -34,7 +34,12 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(id: u32) -> Self {
-        let peers = vec![Some(NodeId(1 - id))];
+        Self::of(id, 2)
+    }
+
+    /// One of so many.
+    fn of(id: u32, nodes: u32) -> Self {
+        let peers = (0..nodes).filter(|node| *node != id).map(|node| Some(NodeId(node))).collect();
         let options = ReplicaOptions::new("bench", NodeId(id), peers);
         let seed = Seed { boot: id.into(), random: id.into() };
         let replica = Replica::new(options, seed, Recovered::default());
@@ -55,6 +60,31 @@ impl Node {
         self.requests += 1;
         let now = Now { mono: MonoMs(self.requests), wall: WallMs(1_800_000_000_000 + self.requests) };
         self.replica.handle(now, input, &self.states)
+    }
+
+    /// Takes a push, and makes it durable; says the answer.
+    fn take(&mut self, push: Push) -> Answer {
+        let mut effects = self.feed(Input::Push { request: RequestId(0), push });
+        let through = effects.iter().filter_map(|effect| match effect {
+            Effect::Append(append) => Some(append.position),
+            _ => None,
+        });
+        if let Some(through) = through.max() {
+            effects = self.feed(Input::Persisted { through });
+        }
+        black_box(self.replica.view());
+        let answer = effects.into_iter().find_map(|effect| match effect {
+            Effect::Pushed { outcome, .. } => outcome.ok(),
+            _ => None,
+        });
+        answer.expect("a push is answered")
+    }
+
+    /// Takes a peer's answer to a push.
+    fn hear(&mut self, link: LinkId, carried: Vec<Dot>, answer: Answer) -> Vec<Effect> {
+        let effects = self.feed(Input::Answered { link, carried, answer });
+        black_box(self.replica.view());
+        effects
     }
 
     fn stage(&mut self, write: Write) -> Vec<Effect> {
@@ -136,4 +166,45 @@ pub(super) fn deliver_64(times: usize) -> Box<dyn FnMut()> {
     };
     (0..FILLING_PUSHES).for_each(|_| deliver());
     Box::new(deliver)
+}
+
+const MANY: u32 = 50;
+
+/// Two of many nodes, which have an op of each of them.
+fn two_of_many() -> [Node; 2] {
+    let mut nodes: Vec<Node> = (0..MANY).map(|id| Node::of(id, MANY)).collect();
+    for from in 0..MANY {
+        let effects = nodes[from as usize].stage(write_of(from.into()));
+        let ops = nodes[from as usize].commit(effects);
+        let vector = nodes[from as usize].replica.view().vector;
+        for to in (0..2).filter(|to| *to != from) {
+            let sender = Statement { node: NodeId(from), boot: from.into(), number: 1, vector: vector.clone() };
+            let push = Push { cluster: "bench".into(), to: Some(NodeId(to)), sender, ops: ops.clone() };
+            nodes[to as usize].take(push);
+        }
+    }
+    nodes.truncate(2);
+    nodes.try_into().unwrap_or_else(|_| unreachable!("two are left"))
+}
+
+/// A push to the other of two nodes, and what follows from its answer.
+fn exchange([own, other]: &mut [Node; 2], push: Push) {
+    let carried = push.ops.last().map(|op| op.dot);
+    let answer = other.take(push);
+    black_box(own.hear(LinkId(0), carried.into_iter().collect(), answer));
+}
+
+/// One of many nodes asks another what it has, and is told: nothing new.
+pub(super) fn digest(times: usize) -> Box<dyn FnMut()> {
+    let mut nodes = two_of_many();
+    let vector = nodes[0].replica.view().vector;
+    let sender = |number| Statement { node: NodeId(0), boot: 0, number, vector: vector.clone() };
+    let digest = |number| Push {
+        cluster: "bench".into(),
+        to: Some(NodeId(1)),
+        sender: sender(number as u64 + 2),
+        ops: Vec::new(),
+    };
+    let mut digests: Vec<Push> = (0..times).map(digest).rev().collect();
+    Box::new(move || exchange(&mut nodes, digests.pop().expect("as many as were prepared")))
 }
