@@ -194,16 +194,15 @@ fn start_node(config: &Config, observer: Arc<dyn Observer>) -> Result<Running, S
         ..DiskOptions::default()
     };
     let (storage, recovered) = DiskStorage::open_with(&config.data_dir, &identity, options)?;
+    let peers = config.peers.iter().map(|peer| peer.id).collect();
     let options = NodeOptions {
         replica: ReplicaOptions {
-            cluster: config.cluster.as_str().into(),
-            node: config.node,
-            peers: config.peers.iter().map(|peer| peer.id).collect(),
             max_siblings: config.limits.siblings,
             max_waiting_ops: config.replication.delivery_buffer_ops,
             max_waiting_bytes: config.replication.delivery_buffer_bytes,
             forward_after_ms: config.replication.forward_after_ms,
             digest_interval_ms: config.replication.digest_interval_ms,
+            ..ReplicaOptions::new(&config.cluster, config.node, peers)
         },
         seed: Seed { boot: getrandom::u64()?, random: getrandom::u64()? },
         admission: AdmissionLimit { requests: config.max_waiting_requests, bytes: config.max_waiting_bytes },

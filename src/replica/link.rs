@@ -43,7 +43,8 @@ pub(super) struct Link {
     /// How many pushes with ops in a row came to nothing, whatever digests between them did.
     refusals: u32,
     retry_at: MonoMs,
-    digest_at: MonoMs,
+    /// When something was last sent to it.
+    asked: Option<MonoMs>,
     /// When there may be something to send. Whatever changes what that depends on brings it forward.
     due: MonoMs,
     /// Since when it has not answered, once that is more than a hiccup.
@@ -51,6 +52,8 @@ pub(super) struct Link {
     heard: Option<WallMs>,
     /// For each origin of which the peer lacks ops: how far it has it, and since when that is so.
     lags: BTreeMap<Origin, Lag>,
+    /// Whether it lacked something by its newest statement, and nothing of that had come since the one before.
+    stuck: bool,
     /// Other nodes' origins whose ops this node sends, because the peer doesn't get them.
     forward: BTreeSet<Origin>,
 }
@@ -90,11 +93,12 @@ impl Link {
             failures: 0,
             refusals: 0,
             retry_at: MonoMs(0),
-            digest_at: MonoMs(0),
+            asked: None,
             due: MonoMs(0),
             away: None,
             heard: None,
             lags: BTreeMap::new(),
+            stuck: false,
             forward: BTreeSet::new(),
         }
     }
@@ -240,10 +244,22 @@ impl Replica {
             return Next::Wait(link.retry_at);
         }
         let ops = link.to_send(link.lacks(&self.applied, &self.ancestry), self.options.node);
-        if link.failures == 0 && ops.is_empty() && now < link.digest_at {
-            return Next::Wait(link.digest_at);
+        let digest_at = self.digest_at(link);
+        if link.failures == 0 && ops.is_empty() && now < digest_at {
+            return Next::Wait(digest_at);
         }
         Next::Send(ops)
+    }
+
+    /// When a new statement is wanted of a peer that answers and gets nothing else.
+    fn digest_at(&self, link: &Link) -> MonoMs {
+        let Some(asked) = link.asked else { return MonoMs(0) };
+        let ReplicaOptions { digest_interval_ms: interval_ms, digests_an_interval: share, .. } = self.options;
+        if link.stuck {
+            return MonoMs(asked.0 + interval_ms);
+        }
+        let answering = self.links.iter().filter(|link| link.failures == 0).count();
+        MonoMs(asked.0 + interval_ms * answering.max(share) as u64 / share as u64)
     }
 
     fn offer(&mut self, id: LinkId, now: Now, effects: &mut Vec<Effect>) {
@@ -260,7 +276,7 @@ impl Replica {
         link.under_way = true;
         link.due = NEVER;
         link.with_ops = !probe;
-        link.digest_at = MonoMs(now.mono.0 + self.options.digest_interval_ms);
+        link.asked = Some(now.mono);
         let push = Push { cluster: self.options.cluster.clone(), to: link.node, sender, ops: Vec::new() };
         effects.push(Effect::Send(Send { link: id, push, ops, probe }));
     }
@@ -280,9 +296,8 @@ impl Replica {
             return;
         }
         link.node = Some(node);
-        link.under_way = false;
-        link.touch();
-        link.failures = 0;
+        self.ended(id, 0);
+        let link = &mut self.links[id.0];
         link.note_push(!carried.is_empty());
         // A peer may answer digests and yet take no ops: a digest's answer does not end the pauses.
         link.retry_at = MonoMs(now.mono.0 + pause_ms(link.refusals));
@@ -322,10 +337,9 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) {
         let random = self.random.next();
-        let Some(link) = self.links.get_mut(id.0) else { return };
-        link.under_way = false;
-        link.touch();
-        link.failures = link.failures.saturating_add(1);
+        let Some(link) = self.links.get(id.0) else { return };
+        self.ended(id, link.failures.saturating_add(1));
+        let link = &mut self.links[id.0];
         link.note_push(false);
         link.sent.clear();
         link.back_off(now.mono, random);
@@ -340,6 +354,18 @@ impl Replica {
         if link.failures >= 2 && link.away.is_none() {
             link.away = Some(now);
             effects.push(Effect::Peer { link: id, node: link.node, change: PeerChange::Away });
+        }
+    }
+
+    /// What was under way on a link is not any more, after so many failures in a row.
+    fn ended(&mut self, id: LinkId, failures: u32) {
+        let link = &mut self.links[id.0];
+        link.under_way = false;
+        link.touch();
+        let before = std::mem::replace(&mut link.failures, failures);
+        if (before == 0) != (failures == 0) {
+            // How many answer decides how often each of them is asked.
+            self.links.iter_mut().for_each(Link::touch);
         }
     }
 
@@ -376,6 +402,7 @@ impl Replica {
         link.replace_known(statement, implied.unwrap_or_default(), &self.ancestry);
         let lacks = link.lacks(&self.applied, &self.ancestry);
         link.note_lags(now.mono, &lacks, own, forward_after_ms + stagger_ms);
+        link.stuck = lacks.iter().any(|range| !has_come(range, &before));
         let ops: Vec<OpRange> =
             before.iter().filter(|range| range.origin.node == own).filter_map(|range| less(range, &lacks)).collect();
         if !ops.is_empty() {
@@ -399,6 +426,11 @@ fn pause_ms(failures: u32) -> u64 {
         0 | 1 => 0,
         more => (FIRST_RETRY_MS << (more - 2).min(8)).min(MAX_RETRY_MS),
     }
+}
+
+/// Whether some of an origin's ops came since these were lacking, although more still are.
+fn has_come(lacking: &OpRange, before: &[OpRange]) -> bool {
+    before.iter().any(|before| before.origin == lacking.origin && before.first < lacking.first)
 }
 
 /// What of a range that was lacking is not lacking any more.

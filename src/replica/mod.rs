@@ -35,7 +35,10 @@
 //! own ops are offered at once, one push under way at a time. Another node's ops are forwarded only when the
 //! peer made no progress on their origin for `forward_after_ms` although this node had more: then the direct
 //! way is cut. Without ops to send, an empty push (a *digest*) asks for a statement every
-//! `digest_interval_ms`. A lost message needs no handling of its own: the next statement shows what is missing.
+//! `digest_interval_ms`. A peer whose newest statement shows nothing amiss may be asked less often: of such peers
+//! `digests_an_interval` are asked in that time, and when more of them answer, each waits its turn. So what idle nodes
+//! send grows with their number, not with its square. A lost message needs no handling of its own: the next statement
+//! shows what is missing.
 //!
 //! # Incarnations
 //!
@@ -109,6 +112,8 @@ pub struct ReplicaOptions {
     pub forward_after_ms: u64,
     /// How long a peer's statement is good before a digest asks for a new one.
     pub digest_interval_ms: u64,
+    /// How many peers that lag in nothing are asked in that time; with more of them each is asked less often.
+    pub digests_an_interval: usize,
 }
 
 impl ReplicaOptions {
@@ -123,6 +128,7 @@ impl ReplicaOptions {
             max_waiting_bytes: 64 << 20,
             forward_after_ms: 500,
             digest_interval_ms: 500,
+            digests_an_interval: 8,
         }
     }
 }

@@ -7,9 +7,9 @@ use crate::causality::WallMs;
 const PEER: NodeId = NodeId(1);
 
 /// A replica of node 0 with one peer, on an empty store.
-struct Lone {
-    replica: Replica,
-    now_ms: u64,
+pub(super) struct Lone {
+    pub(super) replica: Replica,
+    pub(super) now_ms: u64,
     position: u64,
 }
 
@@ -18,7 +18,7 @@ impl Lone {
         Self::with(ReplicaOptions::new("test", NodeId(0), vec![peer]))
     }
 
-    fn with(options: ReplicaOptions) -> Self {
+    pub(super) fn with(options: ReplicaOptions) -> Self {
         let peers = options.peers.len();
         let replica = Replica::new(options, Seed { boot: 1, random: 1 }, Recovered::default());
         let mut lone = Self { replica, now_ms: 1_000, position: 0 };
@@ -26,12 +26,12 @@ impl Lone {
         lone
     }
 
-    fn feed(&mut self, input: Input) -> Vec<Effect> {
+    pub(super) fn feed(&mut self, input: Input) -> Vec<Effect> {
         let now = Now { mono: MonoMs(self.now_ms), wall: WallMs(self.now_ms) };
         self.replica.handle(now, input, &std::collections::BTreeMap::new())
     }
 
-    fn after(&mut self, ms: u64) -> &mut Self {
+    pub(super) fn after(&mut self, ms: u64) -> &mut Self {
         self.now_ms += ms;
         self
     }
@@ -61,7 +61,7 @@ impl Lone {
     }
 
     /// Another node's op, brought by that node and durable.
-    fn takes(&mut self, op: Op) {
+    pub(super) fn takes(&mut self, op: Op) {
         let statement = statement(op.dot.origin.node, 3, op.dot.counter, &[op.dot]);
         drop(self.heard(statement, vec![Arc::new(op)]));
         drop(self.persist());
@@ -73,7 +73,7 @@ impl Lone {
     }
 }
 
-fn statement(node: NodeId, boot: u64, number: u64, vector: &[Dot]) -> Statement {
+pub(super) fn statement(node: NodeId, boot: u64, number: u64, vector: &[Dot]) -> Statement {
     Statement { node, boot, number, vector: vector.iter().copied().collect() }
 }
 
@@ -85,7 +85,7 @@ fn op_of(origin: Origin) -> Arc<Op> {
     Arc::new(op(origin.dot(1), &[]))
 }
 
-fn op(dot: Dot, parents: &[Dot]) -> Op {
+pub(super) fn op(dot: Dot, parents: &[Dot]) -> Op {
     let entries = vec![Entry { key: "k".into(), value: Some("v".into()), replaces: Vec::new() }];
     let (deps, hlc) = (Vec::new(), crate::causality::Hlc::default());
     Op { dot, parents: parents.to_vec(), deps, hlc, entries, trace: None, idempotency_key: None }

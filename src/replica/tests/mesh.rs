@@ -44,9 +44,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Room for one waiting op; peers known by their addresses.
+/// Room for one waiting op; peers known by their addresses, and asked in turn as in a cluster of many.
 fn addresses_only(options: &mut ReplicaOptions) {
     options.max_waiting_ops = 1;
+    options.digests_an_interval = 1;
     options.peers.iter_mut().for_each(|peer| *peer = None);
 }
 
@@ -163,4 +164,76 @@ fn in_a_healthy_mesh_ops_arrive_once() {
     let redundant: u64 = world.nodes.iter().map(|node| node.replica.redundant_ops).sum();
     assert!(received > 1_000, "{received}");
     assert!(redundant * 20 <= received, "{redundant} of {received} ops were there before");
+}
+
+const MANY: usize = 24;
+
+/// Everything under way arrives, and what follows from that.
+fn deliver_all(world: &mut World) {
+    while !world.letters.is_empty() {
+        world.deliver(0);
+        (0..MANY).for_each(|node| world.persist(node));
+    }
+}
+
+fn pass(world: &mut World, ms: u64) {
+    for _ in 0..ms / TICK_MS {
+        world.tick(TICK_MS);
+        deliver_all(world);
+    }
+}
+
+/// Lets time pass until all nodes hold the same; says how much.
+fn until_equal(world: &mut World) -> u64 {
+    let began = world.now_ms;
+    deliver_all(world);
+    while world.vectors().windows(2).any(|pair| pair[0] != pair[1]) {
+        assert!(world.now_ms - began < 60_000);
+        pass(world, TICK_MS);
+    }
+    world.now_ms - began
+}
+
+fn many_nodes() -> World {
+    let mut world = World::new(MANY, |_| ());
+    for node in 0..MANY {
+        world.write(node, &[("a", Some("v"))], Replaces::Held);
+        world.persist(node);
+        // They did not start all at once.
+        world.tick(35);
+    }
+    until_equal(&mut world);
+    pass(&mut world, 5_000);
+    world
+}
+
+/// Idle peers of many are asked what they have less often.
+#[test]
+fn among_many_nodes_a_cut_link_is_bridged_in_about_a_second() {
+    for apart in [0, 400, 1_100, 1_300] {
+        let mut world = many_nodes();
+        pass(&mut world, apart);
+        world.cut.insert((0, MANY - 1));
+        world.write(0, &[("a", Some("w"))], Replaces::Held);
+        world.persist(0);
+        let took_ms = until_equal(&mut world);
+        assert!((500..1_500).contains(&took_ms), "{took_ms} ms");
+    }
+}
+
+#[test]
+fn many_nodes_catch_up_within_a_second_of_a_heal() {
+    for cut_ms in [100, 800, 2_000, 9_000] {
+        let mut world = many_nodes();
+        let sides = (0..MANY).flat_map(|from| (0..MANY).map(move |to| (from, to)));
+        world.cut = sides.filter(|(from, to)| (*from < MANY / 2) != (*to < MANY / 2)).collect();
+        for node in [3, MANY - 3] {
+            world.write(node, &[("a", Some("w"))], Replaces::Held);
+            world.persist(node);
+        }
+        pass(&mut world, cut_ms);
+        world.cut.clear();
+        let took_ms = until_equal(&mut world);
+        assert!(took_ms < 1_000, "{took_ms} ms after {cut_ms} ms");
+    }
 }

@@ -107,6 +107,7 @@ impl Machine {
         let mut options = ReplicaOptions::new("simulated", self.node, peers);
         options.max_waiting_ops = settings.waiting_ops;
         options.max_siblings = settings.siblings;
+        options.digests_an_interval = settings.digests_an_interval;
         let seed = Seed { boot, random: self.rng.u64(..) };
         self.process = Some(Process {
             boot,

@@ -46,6 +46,8 @@ pub struct Settings {
     pub waiting_ops: usize,
     /// Siblings a key may have before clients are refused.
     pub siblings: usize,
+    /// Idle peers that are asked what they have within an interval; with more of them, each less often.
+    pub digests_an_interval: usize,
 }
 
 /// Something to do at a time.
@@ -169,7 +171,11 @@ pub enum Fault {
 /// The schedule of a seed.
 pub fn generate(seed: u64) -> Schedule {
     let mut rng = Rng::with_seed(seed);
-    let settings = settings(&mut rng);
+    let mut settings = settings(&mut rng);
+    if seed % 4 == 3 {
+        // As in a cluster of many more nodes.
+        settings.digests_an_interval = 1;
+    }
     let end = rng.u64(5..20) * SECOND;
     let mut steps = client_steps(&mut rng, &settings, end);
     faults(&mut rng, &settings, end, &mut steps);
@@ -191,6 +197,7 @@ fn settings(rng: &mut Rng) -> Settings {
         batch_ops: *pick(rng, &[2, 8, 64, 64]),
         waiting_ops: *pick(rng, &[2, 8, 1_000, 1_000]),
         siblings: *pick(rng, &[3, 64]),
+        digests_an_interval: 8,
     }
 }
 
