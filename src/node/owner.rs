@@ -155,12 +155,13 @@ struct Owner {
 
 impl Owner {
     fn run(mut self) {
-        let tick = Duration::from_millis(TICK_MS);
-        let mut next_tick = Instant::now();
         let mut stopping = false;
         while !stopping || self.committing || !self.staged.is_empty() {
-            let wait = next_tick.saturating_duration_since(Instant::now());
-            let first = match self.inbox.recv_timeout(wait) {
+            let received = match self.next_tick() {
+                Some(at) => self.inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
+                None => self.inbox.recv().map_err(RecvTimeoutError::from),
+            };
+            let first = match received {
                 Ok(command) => Some(command),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -174,12 +175,17 @@ impl Owner {
                     other => self.take(other),
                 }
             }
-            if Instant::now() >= next_tick {
-                next_tick = Instant::now() + tick;
+            if self.next_tick().is_some_and(|at| at <= Instant::now()) {
                 self.feed(Input::Tick);
             }
             self.commit();
         }
+    }
+
+    /// When the replica wants to be told that time has passed.
+    fn next_tick(&self) -> Option<Instant> {
+        let due = self.replica.due()?;
+        self.started.checked_add(Duration::from_millis(due.0.next_multiple_of(TICK_MS)))
     }
 
     fn take(&mut self, command: Command) {

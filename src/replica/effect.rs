@@ -77,7 +77,7 @@ pub enum Input {
     /// A commit failed. What was appended and not yet persisted is lost to this process (it may turn up
     /// after a restart), and nothing more may be appended.
     PersistFailed,
-    /// Time passed. Wanted about every [`TICK_MS`](super::TICK_MS).
+    /// Time passed. Wanted when something is [due](super::Replica::due), at most [`TICK_MS`](super::TICK_MS) later.
     Tick,
 }
 

@@ -13,7 +13,7 @@ const MAX_RETRY_MS: u64 = 400;
 const FIRST_RETRY_MS: u64 = 50;
 
 /// Not before something happens.
-const NEVER: MonoMs = MonoMs(u64::MAX);
+pub(super) const NEVER: MonoMs = MonoMs(u64::MAX);
 
 /// After how long without progress ops that were sent, and that the peer took without delivering them, are
 /// sent again: its buffer is volatile.
@@ -182,6 +182,10 @@ impl Link {
             OpRange { first: range.first.max(sent + 1), ..range }
         });
         rest.filter(|range| range.count() > 0).collect()
+    }
+
+    pub(super) fn due(&self) -> MonoMs {
+        self.due
     }
 
     /// Something happened that may give it something to send.

@@ -79,7 +79,8 @@ use link::Link;
 use receive::PendingAnswer;
 use staging::{Overlay, Staged};
 
-/// How often a replica wants [`Input::Tick`], in milliseconds.
+/// How much later than [`Replica::due`] an [`Input::Tick`] may come, in milliseconds, so that what is due at about the
+/// same time shares one.
 pub const TICK_MS: u64 = 25;
 
 /// The stored siblings of keys, as of some commit at or after the last that the replica was told is persisted.
@@ -225,6 +226,11 @@ impl Replica {
             self.offer_all(now, &mut effects);
         }
         effects
+    }
+
+    /// When [`Input::Tick`] is wanted, unless another input comes before; `None`: not at all.
+    pub fn due(&self) -> Option<MonoMs> {
+        self.links.iter().map(Link::due).min().filter(|due| *due < link::NEVER)
     }
 
     /// What goes into the store with the last op staged.

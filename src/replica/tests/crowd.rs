@@ -41,15 +41,17 @@ impl Crowd {
         })
     }
 
-    /// Some time passes, and then it ticks.
-    fn tick(&mut self, ms: u64) {
+    /// Some time passes, and then it ticks: says whether that made it send anything.
+    fn tick(&mut self, ms: u64) -> bool {
         let mut effects = self.lone.after(ms).feed(Input::Tick);
+        let sends = !effects.is_empty();
         while let Some(effect) = effects.pop() {
             if let Effect::Send(Send { link, probe, .. }) = effect {
                 self.peers[link.0].offered += u64::from(!probe);
                 effects.extend(self.answer(link));
             }
         }
+        sends
     }
 
     /// How often each peer is asked while so much time passes.
@@ -107,4 +109,14 @@ fn peers_that_do_not_answer_have_no_turn() {
     crowd.peers.iter_mut().for_each(|peer| peer.answers = true);
     crowd.asked_in(5_000);
     assert_eq!(crowd.asked_in(10_000), [4; 40]);
+}
+
+#[test]
+fn time_alone_changes_nothing_before_the_replica_is_due() {
+    let mut crowd = Crowd::of(3);
+    for _ in 0..20_000 {
+        crowd.peers[2].answers = crowd.lone.now_ms % 3_000 < 2_000;
+        let due = crowd.lone.replica.due().unwrap();
+        assert_eq!(crowd.tick(1), due.0 <= crowd.lone.now_ms, "at {} ms", crowd.lone.now_ms);
+    }
 }
