@@ -68,7 +68,11 @@ pub const SETTINGS: &[Setting] = &[
         "Memory for caches: three quarters for keys that are used often, the rest for the engine's blocks",
     ),
     setting("forward_after_ms", Some("500"), "When a peer gets no ops of a third node for so long, forward them"),
-    setting("digest_interval_ms", Some("500"), "How often an idle peer is asked what it has"),
+    setting(
+        "digest_interval_ms",
+        Some("500"),
+        "How often an idle peer is asked what it has; of more than eight, each less often",
+    ),
     setting("max_delivery_buffer_ops", Some("65536"), "Most ops that may wait for ops they depend on"),
     setting("max_delivery_buffer_bytes", Some("67108864"), "Most bytes of keys and values of these"),
 ];

@@ -31,7 +31,8 @@
 //! # Anti-entropy
 //!
 //! For each peer there is a [`link`]. What the peer lacks is worked out anew from its newest statement each
-//! time; a statement *replaces* the one before, because the vector of a restored node goes back. This node's
+//! time that something happened which may give it something to send; a statement *replaces* the one before,
+//! because the vector of a restored node goes back. This node's
 //! own ops are offered at once, one push under way at a time. Another node's ops are forwarded only when the
 //! peer made no progress on their origin for `forward_after_ms` although this node had more: then the direct
 //! way is cut. Without ops to send, an empty push (a *digest*) asks for a statement every
