@@ -64,7 +64,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("max_waiting_bytes", Some("67108864"), "Most bytes of keys and values that may wait for the disk"),
     setting(
         "cache_bytes",
-        Some("134217728"),
+        Some("201326592"),
         "Memory for caches: three quarters for keys that are used often, the rest for the engine's blocks",
     ),
     setting("forward_after_ms", Some("500"), "When a peer gets no ops of a third node for so long, forward them"),

@@ -3,7 +3,8 @@
 //! A data directory holds `identity` (whose it is, and its format), `lock` (held while it is open) and `store`, in which
 //! there are `log` (the op log) and `keys` (the engine's files).
 //!
-//! A commit is appended to the log and synced, while its changes go into the engine, in memory; then it becomes visible.
+//! A commit is appended to the log and synced; then its changes go into the engine, in memory, and it becomes visible.
+//! (To change the keys while another thread syncs was tried: handing that over costs more than it gains.)
 //! The engine writes to disk later, in large pieces, each the whole state after some commit; opening does again what the
 //! log has behind it. So there is one sync a commit, and the two can't come apart without being noticed.
 //!
@@ -59,9 +60,9 @@ pub struct DiskOptions {
 impl Default for DiskOptions {
     fn default() -> Self {
         Self {
-            cache_bytes: 32 << 20,
-            hot_bytes: 96 << 20,
-            write_buffer_bytes: 16 << 20,
+            cache_bytes: 48 << 20,
+            hot_bytes: 144 << 20,
+            write_buffer_bytes: 32 << 20,
             tail_bytes: 8 << 20,
             segment_bytes: 64 << 20,
         }
@@ -116,10 +117,9 @@ impl DiskStorage {
 
     fn write(&self, appender: &mut Appender, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
         self.engine.wait_for_room()?;
-        let mut is_full = false;
-        // Nobody sees the changes before they are published, and none goes to disk before it is set aside.
-        let durable = appender.append(appends, checkpoint, || is_full = self.change(appends, checkpoint))?;
-        if is_full {
+        let durable = appender.append(appends, checkpoint)?;
+        // Nobody sees the changes before they are published.
+        if self.change(appends, checkpoint) {
             self.engine.set_aside(checkpoint);
         }
         appender.publish(durable)?;

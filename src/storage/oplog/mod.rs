@@ -19,7 +19,6 @@ mod read;
 mod record;
 mod segment;
 mod summary;
-mod sync;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -37,7 +36,6 @@ pub(super) use self::opening::open;
 pub(super) use self::record::Commit;
 use self::record::Record;
 use self::segment::{Segment, Step};
-use self::sync::Syncer;
 use self::tail::Tail;
 use super::{StorageError, StoredOp};
 use crate::causality::Dot;
@@ -46,9 +44,6 @@ use crate::replica::{Append, Checkpoint};
 
 /// How far files are filled with zeros ahead of what is written.
 const FILL_BYTES: u64 = 1 << 20;
-
-/// With fewer ops in a commit, what can be done while it is synced takes less than handing over the sync.
-const WORTH_OVERLAPPING_OPS: usize = 8;
 
 /// The part of the log that is committed, for readers.
 #[derive(Debug)]
@@ -78,7 +73,6 @@ pub(super) struct Appender {
     next: u64,
     buffer: Vec<u8>,
     segment_bytes: u64,
-    syncer: Syncer,
 }
 
 /// A commit that is durable and that readers don't see yet.
@@ -152,15 +146,9 @@ impl Appender {
         self.end
     }
 
-    /// Makes ops durable that follow on from the last, with what belongs to the checkpoint after them, and does something
-    /// else while the disk is busy. After an error nothing may be appended any more: what is on disk is unknown until the
-    /// log is opened again.
-    pub(super) fn append(
-        &mut self,
-        appends: &[Append],
-        checkpoint: &Checkpoint,
-        meanwhile: impl FnOnce(),
-    ) -> Result<Durable, StorageError> {
+    /// Makes ops durable that follow on from the last, with what belongs to the checkpoint after them. After an error
+    /// nothing may be appended any more: what is on disk is unknown until the log is opened again.
+    pub(super) fn append(&mut self, appends: &[Append], checkpoint: &Checkpoint) -> Result<Durable, StorageError> {
         if self.end >= self.segment_bytes {
             self.begin_segment()?;
         }
@@ -176,14 +164,6 @@ impl Appender {
         let Checkpoint { position, hlc, totals, .. } = *checkpoint;
         record::write_commit(&mut self.buffer, salt, &Commit { start: self.end, position, hlc, totals });
         self.write().map_err(StorageError::Log)?;
-        if ops.len() < WORTH_OVERLAPPING_OPS {
-            self.segment.file.sync_data().map_err(StorageError::Log)?;
-            meanwhile();
-        } else {
-            self.syncer.begin(self.segment.clone());
-            meanwhile();
-            self.syncer.end().map_err(StorageError::Log)?;
-        }
         self.next = position + 1;
         Ok(Durable { ops, end: self.end })
     }
@@ -196,7 +176,7 @@ impl Appender {
             self.filled = self.end + FILL_BYTES;
             file.write_all_at(&vec![0; FILL_BYTES as usize], self.end)?;
         }
-        Ok(())
+        file.sync_data()
     }
 
     /// Lets readers see what was appended.

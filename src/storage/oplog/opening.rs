@@ -9,7 +9,6 @@ use super::index::{Index, Place};
 use super::record::{self, Record};
 use super::segment::{self, Segment, Step};
 use super::summary::{self, Summary};
-use super::sync::Syncer;
 use super::tail::Tail;
 use super::{Appender, Committed, OpLog, broken, unreadable};
 use crate::format;
@@ -46,9 +45,8 @@ pub(in crate::storage) fn open(
     segments.insert(last, (segment.clone(), end));
     let committed = Committed { segments, index, tail: Tail::new(tail_bytes) };
     let log = Arc::new(OpLog { committed: RwLock::new(committed) });
-    let syncer = Syncer::start().map_err(StorageError::Log)?;
     let (directory, buffer) = (directory.to_owned(), Vec::new());
-    let appender = Appender { directory, log: log.clone(), segment, end, filled, next, buffer, segment_bytes, syncer };
+    let appender = Appender { directory, log: log.clone(), segment, end, filled, next, buffer, segment_bytes };
     Ok((appender, log))
 }
 

@@ -47,7 +47,7 @@ impl Subject {
             self.all.push(StoredOp { position, dot, bytes: format::op::encode(&op).into() });
             appends.push(Append { position, op: Arc::new(op), states: vec![] });
         }
-        let durable = self.appender.append(&appends, &self.checkpoint, || {}).unwrap();
+        let durable = self.appender.append(&appends, &self.checkpoint).unwrap();
         self.appender.publish(durable).unwrap();
     }
 
