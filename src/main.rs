@@ -20,7 +20,6 @@ use causeway::replica::{ReplicaOptions, Seed};
 use causeway::storage::{DiskOptions, DiskStorage, Identity, OpenError};
 use causeway::telemetry::{self, Telemetry, TelemetryError, TraceOptions};
 use futures_util::future::join_all;
-use opentelemetry_sdk::trace::SdkTracer;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -167,7 +166,7 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
     let (stop, _) = watch::channel(false);
     let workers = Workers::start(available_parallelism().map_or(1, NonZero::get), node::run_courier);
     let workers = Arc::new(workers.map_err(system("can't start the threads that serve"))?);
-    let servers = serve(&config, &running, telemetry.tracer(), listeners, (&stop, &workers));
+    let servers = serve(&config, &running, &telemetry, listeners, (&stop, &workers));
     banner(&config);
     let name = tokio::select! {
         name = signals.next() => name,
@@ -242,11 +241,13 @@ type Server = JoinHandle<Stopped>;
 fn serve(
     config: &Config,
     running: &Running,
-    tracer: Option<SdkTracer>,
+    telemetry: &Telemetry,
     listeners: Listeners,
     (stop, workers): (&watch::Sender<bool>, &Arc<Workers>),
 ) -> Vec<Server> {
-    let clients = http::app(running.handle.clone(), HttpOptions { tracer, ..http_options(config) });
+    let (tracer, new_traces) = (telemetry.tracer(), telemetry.new_traces());
+    let options = HttpOptions { tracer, new_traces, ..http_options(config) };
+    let clients = http::app(running.handle.clone(), options);
     let peers = peers::router(running.handle.clone());
     let listen = |listener, router, only_local| {
         let workers = Some(workers.clone());

@@ -81,10 +81,16 @@ impl Bench {
 
     /// A lone node that holds these keys.
     pub fn filled_node(&mut self, shape: Shape) -> Result<Node> {
+        self.filled_node_with(shape, &[])
+    }
+
+    /// The same with settings.
+    pub fn filled_node_with(&mut self, shape: Shape, settings: &[(&str, &str)]) -> Result<Node> {
         let filled = self.filled_directory(shape)?;
         let directory = self.directory()?;
         copy(&filled, &directory)?;
-        Launch::alone(&directory)?.start(&self.options.binary)
+        let launch = Launch::alone(&directory)?;
+        settings.iter().fold(launch, |launch, (name, value)| launch.with(name, value)).start(&self.options.binary)
     }
 
     /// Removes what the last scenario left behind, but for the keys that others may need.

@@ -38,6 +38,27 @@ pub fn json(port: u16, path: &str) -> Result<Value> {
     Ok(serde_json::from_slice(&answer.body)?)
 }
 
+/// Makes a request on a connection that stays open, and reads its answer, which must be a 200.
+pub fn exchange(stream: &mut TcpStream, request: &str) -> Result<()> {
+    stream.write_all(request.as_bytes())?;
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let read = stream.read(&mut piece)?;
+        ensure!(read > 0, "the answer is cut");
+        bytes.extend_from_slice(&piece[..read]);
+        let mut fields = [httparse::EMPTY_HEADER; 32];
+        let mut response = httparse::Response::new(&mut fields);
+        let httparse::Status::Complete(head) = response.parse(&bytes)? else { continue };
+        ensure!(response.code == Some(200), "it is answered {:?}", response.code);
+        let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+        let length: usize = std::str::from_utf8(length.context("an answer without a length")?.value)?.parse()?;
+        if bytes.len() >= head + length {
+            return Ok(());
+        }
+    }
+}
+
 /// One request on a connection of its own.
 pub fn send(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;

@@ -42,6 +42,11 @@ fn count(name: &str, times: usize) -> Result<u64> {
         .context("valgrind can't be started: is it installed?")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "valgrind failed:\n{said}");
+    instructions_in(&said)
+}
+
+/// What valgrind counted, by what it said.
+pub(crate) fn instructions_in(said: &str) -> Result<u64> {
     let line = said.lines().find_map(|line| line.split_once("I refs:").or_else(|| line.split_once("I   refs:")));
     let (_, number) = line.with_context(|| format!("valgrind counted nothing:\n{said}"))?;
     Ok(number.trim().replace(',', "").parse()?)

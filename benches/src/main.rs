@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use causeway_benches::bench::{Bench, Options};
 use causeway_benches::scenarios::SCENARIOS;
-use causeway_benches::{instructions, process, references};
+use causeway_benches::{instructions, plot, process, references, requests};
 use clap::{Parser, Subcommand};
 
 /// Measures Causeway side by side with what HTTP and the disk allow. See docs/performance.md.
@@ -57,6 +57,19 @@ enum Command {
         #[arg(default_value = "")]
         filter: String,
     },
+    /// Counts the instructions of whole requests, with and without traces, with valgrind on the server itself.
+    Requests {
+        /// The server [default: causeway, beside this binary].
+        binary: Option<PathBuf>,
+    },
+    /// Draws the curves of what was measured, as SVG.
+    Plot {
+        /// Where to.
+        directory: PathBuf,
+        /// What `--json` wrote.
+        #[arg(required = true)]
+        measured: Vec<PathBuf>,
+    },
     /// Does one of the core's pieces so many times.
     #[command(hide = true)]
     Piece { name: String, prepared: usize, times: usize },
@@ -96,6 +109,8 @@ fn run(arguments: Arguments) -> Result<()> {
             references::serve(serde_json::from_slice(&std::fs::read(plan)?)?)
         }
         Some(Command::Instructions { filter }) => instructions::count_all(&filter),
+        Some(Command::Requests { binary }) => requests::count_all(&binary.map_or_else(server, Ok)?),
+        Some(Command::Plot { directory, measured }) => plot::draw_all(&directory, &measured),
         Some(Command::Piece { name, prepared, times }) => instructions::play(&name, prepared, times),
         Some(Command::ServeCollector { port }) => references::collector::serve(port),
         Some(Command::Child { command }) => process::become_child(&command),
@@ -107,8 +122,16 @@ fn run(arguments: Arguments) -> Result<()> {
     }
 }
 
+/// Where the binary is.
+fn beside() -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.parent().context("a program without a directory")?.to_owned())
+}
+
+fn server() -> Result<PathBuf> {
+    Ok(beside()?.join("causeway"))
+}
+
 fn measure(arguments: Arguments) -> Result<()> {
-    let beside = std::env::current_exe()?.parent().context("a program without a directory")?.to_owned();
     let options = Options {
         smoke: arguments.smoke,
         rounds: if arguments.smoke { 1 } else { arguments.rounds },
@@ -116,7 +139,7 @@ fn measure(arguments: Arguments) -> Result<()> {
         ops: if arguments.smoke { 2_000 } else { arguments.ops },
         nodes: if arguments.smoke { vec![3, 5] } else { arguments.nodes },
         keys: if arguments.smoke { 1_000 } else { arguments.keys },
-        binary: arguments.binary.unwrap_or_else(|| beside.join("causeway")),
+        binary: arguments.binary.map_or_else(server, Ok)?,
     };
     let chosen = arguments.scenarios.iter().map(|name| {
         let found = SCENARIOS.iter().find(|scenario| scenario.name == name);
@@ -126,7 +149,7 @@ fn measure(arguments: Arguments) -> Result<()> {
     if chosen.is_empty() {
         chosen.extend(SCENARIOS);
     }
-    let mut bench = Bench::new(options, &arguments.directory.unwrap_or(beside))?;
+    let mut bench = Bench::new(options, &arguments.directory.map_or_else(beside, Ok)?)?;
     for scenario in chosen {
         bench.report.scenario = scenario.name.to_owned();
         (scenario.run)(&mut bench).with_context(|| scenario.name)?;

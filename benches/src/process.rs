@@ -104,6 +104,20 @@ pub fn cpu_seconds(processes: &[u32]) -> Result<f64> {
     processes.iter().map(|id| cpu_seconds_of(&id.to_string())).sum()
 }
 
+/// Waits until processes have nothing to do any more, such as tables to merge.
+pub fn until_idle(processes: &[u32]) -> Result<()> {
+    const LOOK: Duration = Duration::from_millis(500);
+    let began = Instant::now();
+    loop {
+        let before = cpu_seconds(processes)?;
+        std::thread::sleep(LOOK);
+        if cpu_seconds(processes)? - before < 0.05 * LOOK.as_secs_f64() {
+            return Ok(());
+        }
+        ensure!(began.elapsed() < PATIENCE, "the processes {processes:?} don't come to rest");
+    }
+}
+
 /// Processor seconds that the driver has used so far; its load generator, that is.
 pub fn own_cpu_seconds() -> Result<f64> {
     cpu_seconds_of("self")

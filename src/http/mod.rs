@@ -34,10 +34,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, Uri};
-use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch};
 use opentelemetry_sdk::trace::SdkTracer;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::node::NodeHandle;
@@ -93,6 +93,8 @@ pub struct HttpOptions {
     pub peer_addresses: Vec<String>,
     /// Makes a server span for every request; none are made without it.
     pub tracer: Option<SdkTracer>,
+    /// How many of the requests without a trace begin one, 0 to 1.
+    pub new_traces: f64,
 }
 
 impl Default for HttpOptions {
@@ -104,6 +106,7 @@ impl Default for HttpOptions {
             max_wait: Duration::from_secs(30),
             peer_addresses: Vec::new(),
             tracer: None,
+            new_traces: 1.0,
         }
     }
 }
@@ -124,7 +127,7 @@ const PATHS: [&str; 6] = ["/read", "/set", "/keys", "/status", "/livez", "/ready
 
 /// The client API of a node.
 pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
-    let tracer = options.tracer.clone();
+    let tracing = options.tracer.clone().map(|tracer| spans::Tracing::new(tracer, options.new_traces));
     let state = Arc::new(App { node, options, bodies: AtomicUsize::new(0), tokens: StateTokens::new() });
     let [read, set, keys, status, livez, readyz] = PATHS;
     let routes = Router::new()
@@ -137,19 +140,20 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
         .with_state(state);
-    finish(routes, tracer)
+    finish(routes, tracing)
 }
 
 /// What goes around all routes. A panic becomes a problem inside the request's span, so that the span says so.
-fn finish(routes: Router, tracer: Option<SdkTracer>) -> Router {
-    let routes = routes.layer(CatchPanicLayer::custom(|_| {
+fn finish(routes: Router, tracing: Option<spans::Tracing>) -> Router {
+    let panics = CatchPanicLayer::custom(|_| {
         // The panic's own text is on standard error already; it is not for clients.
         Problem::new(Kind::Internal, "the request hit a bug in this server; whether it changed anything is unknown")
             .into_response()
-    }));
-    match tracer {
-        Some(tracer) => routes.layer(from_fn_with_state(tracer, spans::server_span)),
-        None => routes,
+    });
+    match tracing {
+        // As one layer: the router makes every request of each layer a box of its own.
+        Some(tracing) => routes.layer(ServiceBuilder::new().layer(spans::layer(tracing)).layer(panics)),
+        None => routes.layer(panics),
     }
 }
 

@@ -1,50 +1,119 @@
 //! One server span a request, and the trace that a write goes on with.
 
-use axum::extract::{Request, State};
+use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{self, Poll};
+
+use axum::extract::Request;
 use axum::http::{HeaderMap, Method};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use futures_util::future::{BoxFuture, Either, MapOk};
+use futures_util::{FutureExt as _, TryFuture, TryFutureExt as _};
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::{FutureExt, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::trace::{FutureExt, Span, SpanContext, SpanKind, SpanRef, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracer;
+use tower::layer::layer_fn;
+use tower::{Layer, Service};
 
 use super::PATHS;
 use crate::causality::Dot;
 use crate::replica::TraceContext;
 
+/// The header of a client that has a trace.
+const TRACE_PARENT: &str = "traceparent";
+
 /// Asked for by machines, all the time: their spans would only bury the others.
 const UNTRACED: [&str; 3] = ["/livez", "/readyz", "/status"];
 
-/// Makes the span of a request. It goes on with the client's trace if there is one.
-pub(super) async fn server_span(State(tracer): State<SdkTracer>, request: Request, next: Next) -> Response {
-    if UNTRACED.contains(&request.uri().path()) {
-        return next.run(request).await;
+/// Makes spans, and decides which requests get one.
+pub(super) struct Tracing {
+    tracer: SdkTracer,
+    /// How many of the requests without a trace begin one, in 2⁶⁴ths.
+    new_traces: u64,
+    draws: AtomicU64,
+    seed: RandomState,
+}
+
+impl Tracing {
+    pub(super) fn new(tracer: SdkTracer, new_traces: f64) -> Self {
+        let new_traces = (new_traces * u64::MAX as f64) as u64;
+        Self { tracer, new_traces, draws: AtomicU64::new(0), seed: RandomState::new() }
     }
+
+    /// Whether a request gets a span: it has a trace, or begins one. That is decided here and not by the library's
+    /// sampler, for which a trace has to be made up first: most requests have none.
+    fn wants(&self, request: &Request) -> bool {
+        !UNTRACED.contains(&request.uri().path())
+            && (request.headers().contains_key(TRACE_PARENT) || self.begins_trace())
+    }
+
+    fn begins_trace(&self) -> bool {
+        let draw = self.draws.fetch_add(1, Ordering::Relaxed);
+        self.new_traces == u64::MAX || self.seed.hash_one(draw) < self.new_traces
+    }
+}
+
+/// Puts a span around requests.
+pub(super) fn layer<S>(tracing: Tracing) -> impl Layer<S, Service = Traced<S>> + Clone {
+    let tracing = Arc::new(tracing);
+    layer_fn(move |inner| Traced { inner, tracing: tracing.clone() })
+}
+
+/// Answers requests, with a span around those that get one. The others pass through as if it were not there.
+#[derive(Clone)]
+pub(super) struct Traced<S> {
+    inner: S,
+    tracing: Arc<Tracing>,
+}
+
+impl<S> Service<Request> for Traced<S>
+where
+    S: Service<Request, Error = Infallible> + Clone + Send + 'static,
+    S::Response: IntoResponse,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<Answered<S::Future>, BoxFuture<'static, Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if !self.tracing.wants(&request) {
+            return Either::Left(self.inner.call(request).map_ok(IntoResponse::into_response));
+        }
+        // What is ready is this one, not a copy of it.
+        let copy = self.inner.clone();
+        let next = std::mem::replace(&mut self.inner, copy);
+        Either::Right(server_span(self.tracing.clone(), request, next).map(Ok).boxed())
+    }
+}
+
+/// An inner service's answer.
+type Answered<F> = MapOk<F, fn(<F as TryFuture>::Ok) -> Response>;
+
+/// Makes the span of a request. It goes on with the client's trace if there is one.
+async fn server_span<S>(tracing: Arc<Tracing>, request: Request, mut next: S) -> Response
+where
+    S: Service<Request, Error = Infallible>,
+    S::Response: IntoResponse,
+{
     let parent = remote_context(request.headers());
-    let method = known_method(request.method());
-    // No path has a variable part, so one that is known is its own route.
-    let route = PATHS.into_iter().find(|path| *path == request.uri().path());
-    let name = match (method, route) {
-        (None, _) => "HTTP".to_owned(),
-        (Some(method), None) => method.to_owned(),
-        (Some(method), Some(route)) => format!("{method} {route}"),
-    };
-    // The query is left out: keys may be private, and a trace is seen by others than the store.
-    let mut attributes = vec![
-        KeyValue::new("http.request.method", method.unwrap_or("_OTHER")),
-        KeyValue::new("url.path", request.uri().path().to_owned()),
-        KeyValue::new("url.scheme", "http"),
-    ];
-    attributes.extend(route.map(|route| KeyValue::new("http.route", route)));
-    let span = tracer
-        .span_builder(name)
-        .with_kind(SpanKind::Server)
-        .with_attributes(attributes)
-        .start_with_context(&tracer, &parent);
+    let tracer = &tracing.tracer;
+    let span = tracer.span_builder("HTTP").with_kind(SpanKind::Server).start_with_context(tracer, &parent);
+    let is_recorded = span.is_recording();
     let context = parent.with_span(span);
-    let response = next.run(request).with_context(context.clone()).await;
+    if is_recorded {
+        describe(&context.span(), &request);
+    }
+    let Ok(response) = next.call(request).with_context(context.clone()).await;
+    let response = response.into_response();
 
     let status = response.status();
     let span = context.span();
@@ -55,6 +124,23 @@ pub(super) async fn server_span(State(tracer): State<SdkTracer>, request: Reques
     }
     span.end();
     response
+}
+
+/// Says what the request is.
+fn describe(span: &SpanRef<'_>, request: &Request) {
+    let method = known_method(request.method());
+    // No path has a variable part, so one that is known is its own route.
+    let route = PATHS.into_iter().find(|path| *path == request.uri().path());
+    match (method, route) {
+        (None, _) => {}
+        (Some(method), None) => span.update_name(method),
+        (Some(method), Some(route)) => span.update_name(format!("{method} {route}")),
+    }
+    // The query is left out: keys may be private, and a trace is seen by others than the store.
+    span.set_attribute(KeyValue::new("http.request.method", method.unwrap_or("_OTHER")));
+    span.set_attribute(KeyValue::new("url.path", request.uri().path().to_owned()));
+    span.set_attribute(KeyValue::new("url.scheme", "http"));
+    span.set_attributes(route.map(|route| KeyValue::new("http.route", route)));
 }
 
 /// The trace that a write belongs to: the request's span, or without spans here the client's own.
@@ -90,7 +176,7 @@ pub(super) fn trace_id() -> Option<String> {
 }
 
 fn remote_context(headers: &HeaderMap) -> Context {
-    if !headers.contains_key("traceparent") {
+    if !headers.contains_key(TRACE_PARENT) {
         return Context::new();
     }
     TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers))

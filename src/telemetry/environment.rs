@@ -36,7 +36,7 @@ pub struct BatchOptions {
 /// Which traces are recorded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
-    /// How many, 0 to 1; the same traces on every node.
+    /// How many of those that begin here, 0 to 1. (Without `parent_based`: of all, the same on every node.)
     pub ratio: f64,
     /// Whether a trace that comes from outside is recorded just if it was there; the ratio is for new ones.
     pub parent_based: bool,

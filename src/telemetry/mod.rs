@@ -72,6 +72,7 @@ pub struct Telemetry {
 
 struct Pipeline {
     provider: SdkTracerProvider,
+    new_traces: f64,
     worker: Worker,
 }
 
@@ -95,12 +96,20 @@ impl Telemetry {
         let provider = provider(node, traces, Watched::new(exporter, delivery.clone()));
         let tracer = provider.tracer(SCOPE);
         let (worker, feed) = Worker::start(node, tracer, provider.clone(), delivery, &traces.batch)?;
-        Ok(Self { watcher: Arc::new(Watcher::new(Some(feed))), spans: Some(Pipeline { provider, worker }) })
+        // Samplers that ask for no parent decide by the trace's id, so there has to be one.
+        let new_traces = if traces.sampling.parent_based { traces.sampling.ratio } else { 1.0 };
+        let spans = Some(Pipeline { provider, new_traces, worker });
+        Ok(Self { watcher: Arc::new(Watcher::new(Some(feed))), spans })
     }
 
     /// For spans of others, such as a server's; `None` when no spans are wanted.
     pub fn tracer(&self) -> Option<SdkTracer> {
         self.spans.as_ref().map(|spans| spans.provider.tracer(SCOPE))
+    }
+
+    /// How many of the requests without a trace should begin one, 0 to 1.
+    pub fn new_traces(&self) -> f64 {
+        self.spans.as_ref().map_or(0.0, |spans| spans.new_traces)
     }
 
     /// To be handed to the node and its senders.
@@ -115,7 +124,7 @@ impl Telemetry {
 
     /// Ends it: exports what there is, and gives up after `timeout`. `false`: not everything was exported.
     pub async fn shutdown(self, timeout: Duration) -> bool {
-        let Some(Pipeline { provider, worker }) = self.spans else { return true };
+        let Some(Pipeline { provider, worker, .. }) = self.spans else { return true };
         let deadline = Instant::now() + timeout;
         let end = move || {
             let worked_off = worker.stop(deadline);
@@ -148,10 +157,11 @@ fn provider(node: NodeId, traces: &TraceOptions, exporter: impl SpanExporter + '
 }
 
 fn sampler(Sampling { ratio, parent_based }: Sampling) -> Sampler {
-    let root = match ratio {
+    match ratio {
+        // Whoever begins a trace has decided: see `Telemetry::new_traces`.
+        _ if parent_based => Sampler::ParentBased(Box::new(Sampler::AlwaysOn)),
         0.0 => Sampler::AlwaysOff,
         1.0 => Sampler::AlwaysOn,
         ratio => Sampler::TraceIdRatioBased(ratio),
-    };
-    if parent_based { Sampler::ParentBased(Box::new(root)) } else { root }
+    }
 }

@@ -11,6 +11,8 @@ use crate::systems::causeway::{canned, read, reads, workload};
 use crate::systems::{Shape, reference};
 
 const CLIENTS: usize = 64;
+/// What a key takes in memory, at least.
+const CACHED_BYTES: u64 = 240;
 const MISSING: &str = "/read?key=missing#########";
 
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
@@ -34,6 +36,14 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         ];
         side_by_side(bench, case, CLIENTS, &contenders)?;
     }
+    let cache = (shape.keys / 10 * CACHED_BYTES).max(1 << 20).to_string();
+    let small = bench.filled_node_with(shape, &[("CAUSEWAY_CACHE_BYTES", &cache)])?;
+    let popular = Keys::zipf(shape.keys, 0.99);
+    let contenders = [
+        Contender::new("causeway", vec![small.process.id()], reads(&[small.port], shape, popular.clone())),
+        Contender::new("bare", bare.ids(), reads(&bare.ports, shape, popular)),
+    ];
+    side_by_side(bench, "popular keys, memory for a tenth of them", CLIENTS, &contenders)?;
     let bare = bare_like(MISSING)?;
     let miss = |ports| {
         let right = Right { status: 404, body: Some("key not found".len()) };

@@ -28,6 +28,8 @@ pub struct Launch {
     pub directory: PathBuf,
     /// Settings.
     pub environment: Vec<(String, String)>,
+    /// A command that runs it, such as a debugger's; empty: none.
+    pub under: Vec<String>,
 }
 
 impl Launch {
@@ -43,7 +45,7 @@ impl Launch {
         let ports = free_ports(nodes)?;
         let launch = |id| {
             let directory = directory.join(format!("node{id}"));
-            Self { id, ports: ports.clone(), directory, environment: Vec::new() }
+            Self { id, ports: ports.clone(), directory, environment: Vec::new(), under: Vec::new() }
         };
         Ok((0..nodes).map(launch).collect())
     }
@@ -63,7 +65,15 @@ impl Launch {
     pub fn start(&self, binary: &Path) -> Result<Node> {
         let port = self.ports[self.id];
         let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
-        let mut command = Command::new(fs::canonicalize(binary)?);
+        let binary = fs::canonicalize(binary)?;
+        let mut command = match self.under.split_first() {
+            None => Command::new(binary),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary);
+                command
+            }
+        };
         command.args([self.id.to_string(), port.to_string(), ports.join(",")]);
         command.env("CAUSEWAY_DATA_DIR", self.data()).envs(self.environment.iter().cloned());
         let mut process = Process::start("causeway", &self.directory, &command)?;

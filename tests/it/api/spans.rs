@@ -53,10 +53,16 @@ struct Traced {
 }
 
 async fn traced(sampler: Sampler) -> Traced {
+    traced_by_chance(sampler, 1.0).await
+}
+
+/// So many of the requests without a trace begin one.
+async fn traced_by_chance(sampler: Sampler, new_traces: f64) -> Traced {
     let spans = Spans::default();
     let provider = SdkTracerProvider::builder().with_span_processor(spans.clone()).with_sampler(sampler).build();
     let mut setup = Setup::default();
     setup.http.tracer = Some(provider.tracer("causeway"));
+    setup.http.new_traces = new_traces;
     let (node, storage) = Node::with_faults(setup).await;
     Traced { node, storage, spans, _provider: provider }
 }
@@ -112,6 +118,24 @@ async fn a_trace_that_is_not_sampled_goes_on_as_such() {
     let trace = traced.stored(reply.json()["dot"].as_str().unwrap()).unwrap();
     assert!(!trace.is_sampled());
     assert_eq!(trace.trace_id[..2], [0x0a, 0xf7]);
+}
+
+#[tokio::test]
+async fn few_requests_begin_a_trace_and_all_go_on_with_theirs() {
+    let traced = traced_by_chance(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)), 0.0).await;
+    let reply = traced.node.set("", json!({"key": "value"}), &[]).await;
+    assert!(traced.spans.take().is_empty());
+    assert_eq!(traced.stored(reply.json()["dot"].as_str().unwrap()), None);
+    let reply = traced.node.set("", json!({"key": "value"}), &[("traceparent", PARENT)]).await;
+    assert_eq!(traced.spans.take().len(), 1);
+    assert!(traced.stored(reply.json()["dot"].as_str().unwrap()).unwrap().is_sampled());
+
+    let traced = traced_by_chance(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)), 0.5).await;
+    for _ in 0..200 {
+        traced.node.get("/read?key=key").await;
+    }
+    let begun = traced.spans.take().len();
+    assert!((50..150).contains(&begun), "{begun} of 200, where half were to be expected");
 }
 
 #[tokio::test]
