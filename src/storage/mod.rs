@@ -43,8 +43,8 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StorageError>;
 
     /// Ops of these ranges, in order of their positions in the log, as many as `limit` allows (at least
-    /// one, if there is any). The ranges don't overlap. What the log has not yet, or no longer, is left
-    /// out; an op that is missing between others is an error.
+    /// one, if there is any). Of an origin there is one range at most. What the log has not yet, or no longer,
+    /// is left out; an op that is missing between others is an error.
     fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError>;
 
     /// The encoded bytes of the ops of these ranges that are in the log.

@@ -57,6 +57,8 @@ impl Upkeep {
 
     /// A write buffer is full and was put aside.
     pub(super) fn flush(&self) {
+        // Whoever looked before it was there and has not fallen asleep yet holds the lock: it would miss the call.
+        drop(self.shared.lock());
         self.shared.changed.notify_all();
     }
 
