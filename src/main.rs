@@ -189,7 +189,8 @@ fn start_node(config: &Config, observer: Arc<dyn Observer>) -> Result<Running, S
     let identity = Identity { cluster: config.cluster.clone(), node: config.node };
     let options = DiskOptions {
         cache_bytes: config.cache_bytes / 4,
-        hot_bytes: config.cache_bytes / 4 * 3,
+        hot_bytes: config.cache_bytes / 8 * 3,
+        outline_bytes: config.cache_bytes / 8 * 3,
         ..DiskOptions::default()
     };
     let (storage, recovered) = DiskStorage::open_with(&config.data_dir, &identity, options)?;

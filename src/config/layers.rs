@@ -65,7 +65,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "cache_bytes",
         Some("201326592"),
-        "Memory for caches: three quarters for keys that are used often, the rest for the engine's blocks",
+        "Memory for caches: three eighths for keys that are read often, as much for what writes have to know, the rest for the engine's blocks",
     ),
     setting("forward_after_ms", Some("500"), "When a peer gets no ops of a third node for so long, forward them"),
     setting(

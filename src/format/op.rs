@@ -132,7 +132,7 @@ pub fn decode(bytes: &[u8]) -> Result<Op, FormatError> {
     }
 }
 
-/// The name of an op of which [`encode`] gave these bytes. Reads no more than that, and does not look whether the rest
+/// The name of an op of which [`encode()`] gave these bytes. Reads no more than that, and does not look whether the rest
 /// is whole.
 pub fn dot(bytes: &[u8]) -> Result<Dot, FormatError> {
     let payload = bytes.get(1..).ok_or(FormatError::Short { what: WHAT, bytes: bytes.len() })?;

@@ -88,6 +88,12 @@ pub const TICK_MS: u64 = 25;
 pub trait KeyStates {
     /// The siblings of `key`; empty if there is no such key. An error is never taken for "no such key".
     fn siblings(&self, key: &str) -> Result<Siblings, Unreadable>;
+
+    /// The same, for a write that most likely replaces all of them: the dots are right, the rest may be made up.
+    /// A store may know them without having looked.
+    fn outline(&self, key: &str) -> Result<Siblings, Unreadable> {
+        self.siblings(key)
+    }
 }
 
 /// A stored record that could not be read.

@@ -33,6 +33,16 @@ impl Siblings {
         Self(siblings)
     }
 
+    /// One sibling of which only the dot is known (see [`KeyStates::outline`](super::KeyStates::outline)).
+    pub fn outline(dot: Dot) -> Self {
+        Self(vec![Sibling { dot, hlc: Hlc(0), arrival: 0, value: "".into() }])
+    }
+
+    /// The same dots, with all else made up.
+    pub fn outlined(&self) -> Self {
+        Self(self.0.iter().flat_map(|sibling| Self::outline(sibling.dot).0).collect())
+    }
+
     /// In order of arrival, the latest last.
     pub fn iter(&self) -> slice::Iter<'_, Sibling> {
         self.0.iter()

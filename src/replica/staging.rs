@@ -48,6 +48,22 @@ impl Replica {
         }
     }
 
+    /// The same where what is not in `replaces` need not be there: `None` stands for all.
+    pub(super) fn staged_outline(
+        &self,
+        key: &str,
+        replaces: Option<&[Dot]>,
+        states: &dyn KeyStates,
+    ) -> Result<Siblings, Unreadable> {
+        if self.overlay.0.contains_key(key) {
+            return self.staged_siblings(key, states);
+        }
+        let outline = states.outline(key)?;
+        let replaced = |dot| replaces.is_none_or(|replaces| replaces.contains(&dot));
+        // What stays must be known in full.
+        if outline.iter().all(|sibling| replaced(sibling.dot)) { Ok(outline) } else { states.siblings(key) }
+    }
+
     /// Puts an op at the end of the log. `held` is what its keys have before it, in the order of its entries.
     pub(super) fn stage(
         &mut self,
@@ -91,8 +107,8 @@ impl Replica {
             self.clock.observe(op.hlc, at);
             // Unreadable: this op and those behind it are dropped; none was acknowledged, so they come again.
             let mut held = Held::with_capacity(op.entries.len());
-            for Entry { key, .. } in &op.entries {
-                held.push((key.clone(), self.staged_siblings(key, states)?));
+            for Entry { key, replaces, .. } in &op.entries {
+                held.push((key.clone(), self.staged_outline(key, Some(replaces), states)?));
             }
             self.stage(op, held, Source::Peer(from), at, effects);
             for waiting in self.buffer.take_blocked_on(dot) {

@@ -42,7 +42,11 @@ impl Replica {
         let mut entries = Vec::with_capacity(written.len());
         let mut all_held = Vec::with_capacity(written.len());
         for (key, value) in written {
-            let held = self.staged_siblings(&key, states).map_err(|Unreadable(why)| WriteError::Unreadable(why))?;
+            let held = match replaced {
+                Replaces::Held => self.staged_outline(&key, None, states),
+                Replaces::Seen(_) => self.staged_siblings(&key, states),
+            };
+            let held = held.map_err(|Unreadable(why)| WriteError::Unreadable(why))?;
             let dots = held.iter().map(|sibling| sibling.dot);
             let replaces: Vec<Dot> = match replaced {
                 Replaces::Held => dots.collect(),

@@ -373,6 +373,36 @@ fn after_a_failed_commit_there_are_only_reads<S: Subject>() {
     assert_eq!(store.ops(&[range(own, 1, 9)], ALL).unwrap().len(), 1);
 }
 
+fn an_outline_has_the_dots_of_the_siblings<S: Subject>() {
+    let subject = S::new();
+    let (store, _) = subject.open();
+    let mut log = Log::default();
+    let check = |store: &S::Store| {
+        for key in ["one", "several", "gone", "never"] {
+            let dots = |siblings: Siblings| siblings.iter().map(|sibling| sibling.dot).collect::<Vec<Dot>>();
+            // Twice: the store may have learnt from the first.
+            for _ in 0..2 {
+                assert_eq!(dots(store.outline(key).unwrap()), dots(store.siblings(key).unwrap()), "{key}");
+            }
+        }
+    };
+    let own = origin(0, 7);
+    for counter in 1..=3 {
+        let value = (counter < 3).then_some("v");
+        log.write(&store, own.dot(counter), &[("one", Some("v")), ("gone", value)]);
+        let other = log.append_with(&store, origin(1, 7).dot(counter), vec![], &[("several", Some("v"))], false);
+        store.commit(&[other], &log.checkpoint).unwrap();
+        check(&store);
+    }
+    log.write(&store, own.dot(4), &[("several", Some("settled"))]);
+    check(&store);
+    drop(store);
+    let (store, _) = subject.open();
+    check(&store);
+    log.write(&store, own.dot(5), &[("one", Some("after a restart"))]);
+    check(&store);
+}
+
 macro_rules! conformance {
     ($($property:ident),* $(,)?) => {
         mod in_memory { $(#[test] fn $property() { super::$property::<super::InMemory>(); })* }
@@ -382,6 +412,7 @@ macro_rules! conformance {
 }
 
 conformance!(
+    an_outline_has_the_dots_of_the_siblings,
     a_commit_is_visible_as_a_whole,
     a_snapshot_does_not_change,
     a_key_without_values_is_gone,

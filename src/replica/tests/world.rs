@@ -26,6 +26,11 @@ impl KeyStates for BTreeMap<Key, Siblings> {
     fn siblings(&self, key: &str) -> Result<Siblings, Unreadable> {
         Ok(self.get(key).cloned().unwrap_or_default())
     }
+
+    // As wrong as it may be.
+    fn outline(&self, key: &str) -> Result<Siblings, Unreadable> {
+        Ok(self.siblings(key)?.outlined())
+    }
 }
 
 /// Something under way between two nodes.

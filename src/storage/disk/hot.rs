@@ -73,16 +73,12 @@ impl HotStates {
         }
     }
 
-    /// A commit up to `position`, not visible yet, writes these siblings. They are kept if the key was there before, since
-    /// what was changed once is often changed again; a mass of new keys should not drive out what is read.
-    pub(super) fn replace(&self, key: &str, position: u64, siblings: &Siblings, is_new: bool) {
+    /// A commit up to `position`, not visible yet, writes these siblings.
+    pub(super) fn replace(&self, key: &str, position: u64, siblings: &Siblings) {
         let mut shard = self.shard(key);
         shard.changed = position;
-        let hot = Hot { since: position, siblings: siblings.clone() };
-        if !is_new {
-            shard.states.insert(key.into(), hot);
-        } else if let Some(mut known) = shard.states.get_mut(key) {
-            *known = hot;
+        if let Some(mut hot) = shard.states.get_mut(key) {
+            *hot = Hot { since: position, siblings: siblings.clone() };
         }
     }
 
@@ -118,7 +114,7 @@ mod tests {
     fn a_commit_replaces_and_an_older_instant_does_not_see_it() {
         let hot = HotStates::new(1 << 20);
         hot.keep("k", 3, &written_at(2));
-        hot.replace("k", 4, &written_at(4), true);
+        hot.replace("k", 4, &written_at(4));
         assert_eq!(hot.get("k", 3), None);
         assert_eq!(hot.get("k", 4), Some(written_at(4)));
     }
@@ -126,21 +122,11 @@ mod tests {
     #[test]
     fn what_was_read_before_a_commit_is_not_kept_after_it() {
         let hot = HotStates::new(1 << 20);
-        hot.replace("k", 4, &written_at(4), true);
+        hot.replace("k", 4, &written_at(4));
         hot.keep("k", 3, &written_at(2));
         assert_eq!(hot.get("k", 4), None);
         hot.keep("k", 4, &written_at(4));
         assert_eq!(hot.get("k", 4), Some(written_at(4)));
-    }
-
-    #[test]
-    fn what_a_commit_changes_is_found_and_what_it_adds_is_not() {
-        let hot = HotStates::new(1 << 20);
-        hot.replace("changed", 4, &written_at(4), false);
-        hot.replace("added", 4, &written_at(4), true);
-        assert_eq!(hot.get("changed", 4), Some(written_at(4)));
-        assert_eq!(hot.get("changed", 3), None);
-        assert_eq!(hot.get("added", 4), None);
     }
 
     #[test]

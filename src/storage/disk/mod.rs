@@ -1,4 +1,4 @@
-//! The store on disk: an op log ([`oplog`](super::oplog)) and an LSM tree with the state of the keys.
+//! The store on disk: an op log ([`oplog`]) and an LSM tree with the state of the keys.
 //!
 //! A data directory holds `identity` (whose it is, and its format), `lock` (held while it is open) and `store`, in which
 //! there are `log` (the op log) and `keys` (the engine's files).
@@ -14,6 +14,7 @@ mod directory;
 mod engine;
 mod hot;
 mod instants;
+mod outlines;
 mod record;
 mod recovery;
 mod snapshot;
@@ -31,9 +32,11 @@ use arc_swap::ArcSwap;
 
 use self::engine::{Changes, Engine};
 use self::hot::HotStates;
+use self::outlines::Outlines;
 use self::snapshot::DiskSnapshot;
 use super::oplog::{self, Appender, OpLog};
 use super::{BatchLimit, Identity, OpenError, Snapshot, Storage, StorageError, StoredOp, check_order};
+use crate::causality::Dot;
 use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Recovered, Siblings, Unreadable};
 
 const STORE: &str = "store";
@@ -49,6 +52,8 @@ pub struct DiskOptions {
     pub cache_bytes: u64,
     /// For the states of keys that are read often.
     pub hot_bytes: u64,
+    /// For which op wrote the value of a key, which is all that a write has to know.
+    pub outline_bytes: u64,
     /// For what is written and not yet in a table. Under sustained writes up to five times that.
     pub write_buffer_bytes: u64,
     /// For the newest ops, which peers are about to get.
@@ -61,7 +66,8 @@ impl Default for DiskOptions {
     fn default() -> Self {
         Self {
             cache_bytes: 48 << 20,
-            hot_bytes: 144 << 20,
+            hot_bytes: 72 << 20,
+            outline_bytes: 72 << 20,
             write_buffer_bytes: 32 << 20,
             tail_bytes: 8 << 20,
             segment_bytes: 64 << 20,
@@ -74,6 +80,7 @@ pub struct DiskStorage {
     engine: Arc<Engine>,
     log: Arc<OpLog>,
     hot: Arc<HotStates>,
+    outlines: Outlines,
     /// The state as of the last commit.
     published: ArcSwap<DiskSnapshot>,
     commits: Mutex<Commits>,
@@ -111,8 +118,9 @@ impl DiskStorage {
         let (engine, hot) = (Arc::new(engine), Arc::new(HotStates::new(options.hot_bytes)));
         let snapshot = DiskSnapshot::take(engine.clone(), hot.clone(), &recovered.checkpoint);
         let commits = Mutex::new(Commits { appender, failed: false });
-        let (published, path) = (ArcSwap::from_pointee(snapshot), path.to_owned());
-        Ok((Self { engine, log, hot, published, commits, path }, recovered))
+        let (published, outlines) = (ArcSwap::from_pointee(snapshot), Outlines::new(options.outline_bytes));
+        let path = path.to_owned();
+        Ok((Self { engine, log, hot, outlines, published, commits, path }, recovered))
     }
 
     fn write(&self, appender: &mut Appender, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
@@ -130,20 +138,19 @@ impl DiskStorage {
     /// Changes the keys in memory; whether a write buffer is full then.
     fn change(&self, appends: &[Append], checkpoint: &Checkpoint) -> bool {
         // Of a key that several ops write, only the last state.
-        let mut states: BTreeMap<&str, (&Siblings, bool)> = BTreeMap::new();
+        let mut states: BTreeMap<&str, &Siblings> = BTreeMap::new();
         let mut records = Vec::new();
         for Append { op, states: after, .. } in appends {
-            let written = op.entries.iter().zip(after);
-            states.extend(written.map(|(entry, (key, siblings))| (&**key, (siblings, entry.replaces.is_empty()))));
+            states.extend(after.iter().map(|(key, siblings)| (&**key, siblings)));
             if !op.parents.is_empty() {
                 records.push(record::ancestry(op));
             }
         }
-        for (key, (siblings, is_new)) in &states {
-            self.hot.replace(key, checkpoint.position, siblings, *is_new);
+        for (key, siblings) in &states {
+            self.hot.replace(key, checkpoint.position, siblings);
+            self.outlines.replace(key, checkpoint.position, only(siblings));
         }
-        let states = states.into_iter().map(|(key, (siblings, _))| (key, siblings)).collect();
-        self.engine.write(Changes { states, records })
+        self.engine.write(Changes { states: states.into_iter().collect(), records })
     }
 }
 
@@ -203,4 +210,21 @@ impl KeyStates for DiskStorage {
     fn siblings(&self, key: &str) -> Result<Siblings, Unreadable> {
         Ok(self.published.load().siblings_once(key)?)
     }
+
+    fn outline(&self, key: &str) -> Result<Siblings, Unreadable> {
+        let snapshot = self.published.load();
+        if let Some(dot) = self.outlines.get(key, snapshot.position()) {
+            return Ok(Siblings::outline(dot));
+        }
+        let siblings = snapshot.siblings_once(key)?;
+        if let Some(dot) = only(&siblings) {
+            self.outlines.keep(key, snapshot.position(), dot);
+        }
+        Ok(siblings)
+    }
+}
+
+/// The op that wrote the value of a key that has one.
+fn only(siblings: &Siblings) -> Option<Dot> {
+    siblings.latest().filter(|_| siblings.len() == 1).map(|sibling| sibling.dot)
 }

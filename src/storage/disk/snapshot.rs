@@ -27,6 +27,11 @@ impl DiskSnapshot {
         Self { instant: engine.now(), position: *position, vector: vector.clone(), engine, hot }
     }
 
+    /// The position of the last op that it includes.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// The siblings of a key, which are not kept in memory for having been read.
     pub(super) fn siblings_once(&self, key: &str) -> Result<Siblings, StorageError> {
         match self.hot.get(key, self.position) {

@@ -99,4 +99,9 @@ impl KeyStates for Volume {
             None => Ok(Siblings::default()),
         }
     }
+
+    // As wrong as it may be.
+    fn outline(&self, key: &str) -> Result<Siblings, Unreadable> {
+        Ok(self.siblings(key)?.outlined())
+    }
 }

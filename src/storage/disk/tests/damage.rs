@@ -6,8 +6,14 @@ use crate::causality::Origin;
 const OWN: Origin = Origin { node: NodeId(0), incarnation: crate::causality::Incarnation(7) };
 
 /// Everything goes to tables at once, and files of the log have a commit each.
-const IN_PIECES: DiskOptions =
-    DiskOptions { cache_bytes: 1 << 20, hot_bytes: 1 << 20, write_buffer_bytes: 1, tail_bytes: 0, segment_bytes: 1 };
+const IN_PIECES: DiskOptions = DiskOptions {
+    cache_bytes: 1 << 20,
+    hot_bytes: 1 << 20,
+    outline_bytes: 0,
+    write_buffer_bytes: 1,
+    tail_bytes: 0,
+    segment_bytes: 1,
+};
 
 fn open_in_pieces(directory: &OnDisk) -> Result<(DiskStorage, Recovered), OpenError> {
     DiskStorage::open_with(&path(directory), &identity(), IN_PIECES)

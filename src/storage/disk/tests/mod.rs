@@ -181,6 +181,7 @@ fn much_more_than_fits_in_memory_is_kept() {
     let small = DiskOptions {
         cache_bytes: 1 << 20,
         hot_bytes: 1 << 20,
+        outline_bytes: 1 << 20,
         write_buffer_bytes: 1 << 20,
         tail_bytes: 1 << 20,
         segment_bytes: 8 << 20,

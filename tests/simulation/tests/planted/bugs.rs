@@ -139,6 +139,14 @@ pub(crate) const BUGS: &[Bug] = &[
             "sibling.dot.origin.node == dot.origin.node && !entry.replaces.contains(&sibling.dot)",
         )],
     ),
+    one(
+        "made-up-values-stay",
+        &[at(
+            STAGING,
+            "«outline.iter().all(|sibling| replaced(sibling.dot))»",
+            "outline.is_empty() || outline.iter().any(|sibling| replaced(sibling.dot))",
+        )],
+    ),
     one("latest-is-the-first", &[at(SIBLINGS, "«self.0.last()»", "self.0.first()")]),
     one(
         "newest-is-the-latest",
