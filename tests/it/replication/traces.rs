@@ -97,7 +97,9 @@ async fn a_push_links_to_all_the_writes_that_it_carries() {
     set_traced(&nodes[0].api, "key", "value", TRACE).await;
     set_traced(&nodes[0].api, "other", "value", OTHER).await;
     plan.heal();
-    until_equal(&nodes, 2).await;
+    // All have the ops before the one who sent them was told so.
+    collector.until_trace_has(PATIENCE, TRACE, &WHOLE).await;
+    collector.until_trace_has(PATIENCE, OTHER, &WHOLE).await;
     stop(nodes).await;
     let write = one(&collector.trace(OTHER), "node0", "PATCH /set").span_id.clone();
     let pushes = collector.trace(TRACE).into_iter().filter(|span| span.name == "push node1" && !span.is_error);
