@@ -1,51 +1,29 @@
-//! Hot states: the siblings of keys that are read often, so that reading them does not ask the engine.
-//!
-//! Promises: what is found is what the engine holds at the reader's instant; memory is bounded. Commits and readers
-//! share a shard's lock only for as long as one look-up takes.
-//!
-//! A state is good from the position at which it was read or written on, until a commit writes the key. A commit
-//! replaces it *before* it becomes visible, so a reader of an older instant may find one that is too new: it asks the
-//! engine. A reader puts in what it read only if no commit has written to the shard since its instant: else the
-//! key may have changed meanwhile, and nobody would ever replace what is wrong.
+//! Hot states: the siblings of keys that are read often, so that reading them does not ask the engine. They are
+//! [kept](super::kept) when they were read.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quick_cache::Weighter;
-use quick_cache::unsync::Cache;
 
+use super::kept::{Kept, Since};
 use crate::replica::{Key, Siblings};
-
-const SHARDS: usize = 64;
 
 /// What an entry takes besides its text: the cache's slot, the allocations, the parts of a sibling.
 const ENTRY_BYTES: usize = 128;
 const SIBLING_BYTES: usize = 72;
 
 pub(super) struct HotStates {
-    shards: Vec<Mutex<Shard>>,
+    kept: Kept<Key, Siblings, Bytes>,
     hasher: RandomState,
 }
 
-struct Shard {
-    /// The position of the last commit that wrote one of its keys, whether that is in here or not.
-    changed: u64,
-    states: Cache<Key, Hot, Weight>,
-}
-
+/// Weighs a state by the memory that it takes.
 #[derive(Clone)]
-struct Hot {
-    /// The position from which on it is good.
-    since: u64,
-    siblings: Siblings,
-}
+struct Bytes;
 
-#[derive(Clone)]
-struct Weight;
-
-impl Weighter<Key, Hot> for Weight {
-    fn weight(&self, key: &Key, hot: &Hot) -> u64 {
-        let values = hot.siblings.iter().map(|sibling| sibling.value.len() + SIBLING_BYTES);
+impl Weighter<Key, Since<Siblings>> for Bytes {
+    fn weight(&self, key: &Key, state: &Since<Siblings>) -> u64 {
+        let values = state.value.iter().map(|sibling| sibling.value.len() + SIBLING_BYTES);
         (ENTRY_BYTES + key.len() + values.sum::<usize>()) as u64
     }
 }
@@ -53,39 +31,22 @@ impl Weighter<Key, Hot> for Weight {
 impl HotStates {
     /// None yet; as many as fit into so many bytes.
     pub(super) fn new(bytes: u64) -> Self {
-        let of_shard = bytes / SHARDS as u64;
-        let estimate = usize::try_from(of_shard).unwrap_or(usize::MAX) / (2 * ENTRY_BYTES);
-        let shard = || Shard { changed: 0, states: Cache::with_weighter(estimate, of_shard, Weight) };
-        Self { shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(), hasher: RandomState::new() }
+        Self { kept: Kept::new(bytes, bytes / (2 * ENTRY_BYTES as u64), &Bytes), hasher: RandomState::new() }
     }
 
     /// The siblings of `key` in the state at `position`, if they are here.
     pub(super) fn get(&self, key: &str, position: u64) -> Option<Siblings> {
-        let shard = self.shard(key);
-        shard.states.get(key).filter(|hot| hot.since <= position).map(|hot| hot.siblings.clone())
+        self.kept.shard(self.hasher.hash_one(key)).get(key, position)
     }
 
     /// Keeps what was read from the state at `position`.
     pub(super) fn keep(&self, key: &str, position: u64, siblings: &Siblings) {
-        let mut shard = self.shard(key);
-        if shard.changed <= position {
-            shard.states.insert(key.into(), Hot { since: position, siblings: siblings.clone() });
-        }
+        self.kept.shard(self.hasher.hash_one(key)).keep(key, position, siblings);
     }
 
     /// A commit up to `position`, not visible yet, writes these siblings.
     pub(super) fn replace(&self, key: &str, position: u64, siblings: &Siblings) {
-        let mut shard = self.shard(key);
-        shard.changed = position;
-        if let Some(mut hot) = shard.states.get_mut(key) {
-            *hot = Hot { since: position, siblings: siblings.clone() };
-        }
-    }
-
-    fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
-        let shard = &self.shards[self.hasher.hash_one(key) as usize % SHARDS];
-        // A panic between two of these steps leaves a state in or out, never a wrong one.
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.shard(self.hasher.hash_one(key)).replace(key, position, siblings);
     }
 }
 
@@ -142,8 +103,7 @@ mod tests {
         for key in 0..100_000 {
             hot.keep(&format!("key {key}"), 1, &written_at(1));
         }
-        let weight: u64 =
-            hot.shards.iter().map(|shard| shard.lock().expect("no other thread has it").states.weight()).sum();
+        let (weight, _) = hot.kept.size();
         assert!(weight <= 1 << 20 && weight > 1 << 19, "{weight}");
     }
 }

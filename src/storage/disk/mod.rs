@@ -14,6 +14,7 @@ mod directory;
 mod engine;
 mod hot;
 mod instants;
+mod kept;
 mod outlines;
 mod record;
 mod recovery;
