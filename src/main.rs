@@ -187,12 +187,7 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
 
 fn start_node(config: &Config, observer: Arc<dyn Observer>) -> Result<Running, StartError> {
     let identity = Identity { cluster: config.cluster.clone(), node: config.node };
-    let options = DiskOptions {
-        cache_bytes: config.cache_bytes / 4,
-        hot_bytes: config.cache_bytes / 8 * 3,
-        outline_bytes: config.cache_bytes / 8 * 3,
-        ..DiskOptions::default()
-    };
+    let options = DiskOptions::with_caches(config.cache_bytes);
     let (storage, recovered) = DiskStorage::open_with(&config.data_dir, &identity, options)?;
     let peers = config.peers.iter().map(|peer| peer.id).collect();
     let options = NodeOptions {

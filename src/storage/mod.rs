@@ -8,6 +8,7 @@
 mod conformance;
 mod disk;
 mod error;
+mod files;
 mod memory;
 mod oplog;
 

@@ -1,13 +1,13 @@
 //! The data directory: whose it is, who has it open, and that what was made in it stays after a power cut.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::format::FormatError;
 use crate::format::identity::{self, StoredIdentity};
-use crate::storage::{Identity, OpenError, StorageError};
+use crate::storage::{Identity, OpenError, StorageError, files};
 
 /// The format of the directory as a whole: its files, their records. (Format 1 had no op log of its own; no released
 /// version wrote it.)
@@ -89,12 +89,8 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 /// Puts the identity there at once or not at all.
 fn write_identity(path: &Path, identity: &Identity) -> io::Result<()> {
     let Identity { cluster, node } = identity.clone();
-    let unfinished = path.join(UNFINISHED_IDENTITY);
-    let mut file = File::create(&unfinished)?;
-    file.write_all(&identity::encode(&StoredIdentity { format: FORMAT, cluster, node }))?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path.join(IDENTITY))?;
-    sync_dir(path)
+    let bytes = identity::encode(&StoredIdentity { format: FORMAT, cluster, node });
+    files::create(path, UNFINISHED_IDENTITY, IDENTITY, &bytes).map(drop)
 }
 
 /// Creates a directory and those above it that are missing, so that they are there after a power cut.
@@ -106,26 +102,8 @@ fn create_dir_durably(path: &Path) -> io::Result<()> {
     create_dir_durably(parent)?;
     match fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_dir(parent),
+        _ => files::sync_dir(parent),
     }
-}
-
-/// Makes the names in a directory durable.
-pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-/// Makes everything in a directory durable, names and contents.
-pub(super) fn sync_all(path: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_all(&entry.path())?;
-        } else {
-            File::open(entry.path())?.sync_all()?;
-        }
-    }
-    sync_dir(path)
 }
 
 /// Bytes on disk of everything in a directory.

@@ -41,7 +41,6 @@ pub(super) struct Engine {
 }
 
 /// What a commit writes.
-#[derive(Default)]
 pub(super) struct Changes<'a> {
     /// The last state of every key it writes; empty: the key is gone.
     pub(super) states: Vec<(&'a str, &'a Siblings)>,

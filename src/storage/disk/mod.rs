@@ -35,6 +35,7 @@ use self::engine::{Changes, Engine};
 use self::hot::HotStates;
 use self::outlines::Outlines;
 use self::snapshot::DiskSnapshot;
+use super::files;
 use super::oplog::{self, Appender, OpLog};
 use super::{BatchLimit, Identity, OpenError, Snapshot, Storage, StorageError, StoredOp, check_order};
 use crate::causality::Dot;
@@ -63,16 +64,24 @@ pub struct DiskOptions {
     pub segment_bytes: u64,
 }
 
-impl Default for DiskOptions {
-    fn default() -> Self {
+impl DiskOptions {
+    /// The defaults, with so much memory for what is kept of the disk.
+    pub fn with_caches(bytes: u64) -> Self {
+        let eighth = bytes / 8;
         Self {
-            cache_bytes: 48 << 20,
-            hot_bytes: 72 << 20,
-            outline_bytes: 72 << 20,
+            cache_bytes: 2 * eighth,
+            hot_bytes: 3 * eighth,
+            outline_bytes: 3 * eighth,
             write_buffer_bytes: 32 << 20,
             tail_bytes: 8 << 20,
             segment_bytes: 64 << 20,
         }
+    }
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self::with_caches(192 << 20)
     }
 }
 
@@ -169,9 +178,9 @@ fn create(path: &Path, lock: &Arc<File>, options: DiskOptions) -> Result<(), Sto
     create().map_err(StorageError::Log)?;
     drop(Engine::open(&unfinished.join(KEYS), lock.clone(), options)?);
     let name = || {
-        directory::sync_all(&unfinished)?;
+        files::sync_all(&unfinished)?;
         fs::rename(&unfinished, path.join(STORE))?;
-        directory::sync_dir(path)
+        files::sync_dir(path)
     };
     name().map_err(StorageError::Log)
 }

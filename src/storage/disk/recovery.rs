@@ -31,7 +31,7 @@ pub(super) fn recover(engine: &Engine, log: &OpLog, appender: &Appender) -> Resu
     }
     let after = checkpoint.position;
     let recovered = Recovered { checkpoint, ancestry };
-    let mut redo = Redo { engine, recovered, states: BTreeMap::new(), records: Vec::new(), ops: 0 };
+    let mut redo = Redo { engine, instant, recovered, states: BTreeMap::new(), records: Vec::new(), ops: 0 };
     log.replay(after, &mut redo)?;
     redo.write()?;
     let Recovered { checkpoint, ancestry } = redo.recovered;
@@ -62,6 +62,8 @@ fn read_ancestry(engine: &Engine, instant: &Instant) -> Result<Ancestry, Storage
 /// Ops that are being done again, commit by commit.
 struct Redo<'a> {
     engine: &'a Engine,
+    /// As of the last write.
+    instant: Instant,
     /// As of the last of them.
     recovered: Recovered,
     /// What they wrote and the engine does not have yet.
@@ -76,7 +78,7 @@ impl Replay for Redo<'_> {
         for entry in &op.entries {
             let mut siblings = match self.states.remove(&entry.key) {
                 Some(siblings) => siblings,
-                None => self.engine.siblings(&self.engine.now(), &entry.key)?,
+                None => self.engine.siblings(&self.instant, &entry.key)?,
             };
             siblings.apply(op.dot, op.hlc, position, entry);
             self.states.insert(entry.key.clone(), siblings);
@@ -106,7 +108,7 @@ impl Redo<'_> {
         if self.engine.write(Changes { states, records: std::mem::take(&mut self.records) }) {
             self.engine.set_aside(&self.recovered.checkpoint);
         }
-        self.ops = 0;
+        (self.instant, self.ops) = (self.engine.now(), 0);
         Ok(())
     }
 }

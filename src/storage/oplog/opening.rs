@@ -39,9 +39,9 @@ pub(in crate::storage) fn open(
     }
     check_first(last, next)?;
     let segment = Arc::new(open_segment(&path, last)?);
-    let Scan { end, next, index: of_segment, .. } = scan_last(&segment)?;
+    let (Scan { end, next, index: of_segment, .. }, rest) = scan_last(&segment)?;
     index.extend(of_segment)?;
-    let filled = settle(&segment, end).map_err(StorageError::Log)?;
+    let filled = settle(&segment, end, &rest).map_err(StorageError::Log)?;
     segments.insert(last, (segment.clone(), end));
     let committed = Committed { segments, index, tail: Tail::new(tail_bytes) };
     let log = Arc::new(OpLog { committed: RwLock::new(committed) });
@@ -113,27 +113,23 @@ fn scan_whole(segment: &Arc<Segment>) -> Result<Summary, StorageError> {
     if end == bytes { Ok(Summary { end, last: next - 1, index }) } else { Err(broken(segment, end)) }
 }
 
-/// The segment that is appended to: its last commit may have been interrupted, zeros may follow.
-fn scan_last(segment: &Arc<Segment>) -> Result<Scan, StorageError> {
+/// The segment that is appended to, and what is behind its last commit: one that was interrupted, zeros.
+fn scan_last(segment: &Arc<Segment>) -> Result<(Scan, Vec<u8>), StorageError> {
     let bytes = segment.file_bytes().map_err(StorageError::Log)?;
     let scan = scan(segment, bytes)?;
-    if let Some(at) = scan.broken {
-        let rest = segment.read(at, bytes).map_err(StorageError::Log)?;
-        if record::has_commit_from_behind(scan.end, &rest, segment.salt) {
-            return Err(broken(segment, at));
-        }
+    let rest = segment.read(scan.end, bytes).map_err(StorageError::Log)?;
+    match scan.broken {
+        Some(at) if record::has_commit_from_behind(scan.end, &rest, segment.salt) => Err(broken(segment, at)),
+        _ => Ok((scan, rest)),
     }
-    Ok(scan)
 }
 
-/// Cuts off what is behind the last commit, unless it is zeros; how far the file goes then. All that was read is durable
+/// Cuts off the rest behind the last commit, unless it is zeros; how far the file goes then. All that was read is durable
 /// afterwards: a process that was killed may have left what only the system's memory has.
-fn settle(segment: &Segment, end: u64) -> io::Result<u64> {
-    let bytes = segment.file_bytes()?;
-    let rest = segment.read(end, bytes)?;
+fn settle(segment: &Segment, end: u64, rest: &[u8]) -> io::Result<u64> {
     if rest.iter().all(|byte| *byte == 0) {
         segment.file.sync_data()?;
-        return Ok(bytes);
+        return Ok(end + rest.len() as u64);
     }
     tracing::warn!(segment = %segment.path.display(), bytes = rest.len(), "cutting off an unfinished commit");
     segment.file.set_len(end)?;

@@ -1,12 +1,13 @@
 //! Segments: the files that the op log is made of, each named by the position of its first op.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::{self, Record};
+use crate::storage::files;
 
 const MAGIC: &[u8; 16] = b"causeway oplog 1";
 
@@ -34,14 +35,9 @@ impl Segment {
     /// A new, empty one, there for good or not at all. The directory is synced.
     pub(super) fn create(directory: &Path, first: u64) -> io::Result<Self> {
         let salt = getrandom::u32().map_err(|error| io::Error::other(error.to_string()))?;
-        let unfinished = directory.join(UNFINISHED);
-        let path = directory.join(format!("{first:020}.{ENDING}"));
-        let mut file = File::options().create(true).truncate(true).read(true).write(true).open(&unfinished)?;
-        file.write_all(&header(first, salt))?;
-        file.sync_all()?;
-        fs::rename(&unfinished, &path)?;
-        File::open(directory)?.sync_all()?;
-        Ok(Self { file, path, first, salt })
+        let name = format!("{first:020}.{ENDING}");
+        let file = files::create(directory, UNFINISHED, &name, &header(first, salt))?;
+        Ok(Self { file, path: directory.join(name), first, salt })
     }
 
     /// Opens one; `None` when it does not begin as a segment of that name does.
