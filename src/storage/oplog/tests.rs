@@ -35,6 +35,13 @@ impl Subject {
 
     /// One commit: for each op its origin and how long its value is.
     fn commit(&mut self, ops: &[(Origin, usize)]) {
+        let appends = self.append(ops);
+        let durable = self.appender.append(&appends, &self.checkpoint).unwrap();
+        self.appender.publish(durable).unwrap();
+    }
+
+    /// The next ops, not in the log yet.
+    fn append(&mut self, ops: &[(Origin, usize)]) -> Vec<Append> {
         let mut appends = Vec::new();
         for (origin, bytes) in ops {
             let counter = self.counters.entry(*origin).or_default();
@@ -47,8 +54,7 @@ impl Subject {
             self.all.push(StoredOp { position, dot, bytes: format::op::encode(&op).into() });
             appends.push(Append { position, op: Arc::new(op), states: vec![] });
         }
-        let durable = self.appender.append(&appends, &self.checkpoint).unwrap();
-        self.appender.publish(durable).unwrap();
+        appends
     }
 
     fn reopen(&mut self) {
@@ -171,6 +177,43 @@ fn without_summaries_a_damaged_file_stops_opening() {
         }
         fs::write(&file, whole).unwrap();
     }
+}
+
+#[test]
+fn an_op_missing_between_others_is_an_error() {
+    for at_once in [true, false] {
+        let mut subject = Subject::new(0);
+        let [first, second, _] = origins();
+        subject.commit(&[(first, 10), (second, if at_once { 10 } else { 5_000 })]);
+        subject.counters.insert(first, 2);
+        let (skipped, log) = (first.dot(2), subject.log.clone());
+        // Readers are told by the commit, a later start by what it reads.
+        let append = subject.append(&[(first, 10)]);
+        let durable = subject.appender.append(&append, &subject.checkpoint).unwrap();
+        let expected = format!("op {skipped} is damaged: it is missing from the log");
+        assert_eq!(subject.appender.publish(durable).unwrap_err().to_string(), expected);
+        assert_eq!(log.ops(&[range(first, 1, 3)], ALL).unwrap().len(), 1);
+        let error = open(subject.directory.path(), SEGMENT_BYTES, 0).map(drop).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+/// A process is killed when the next file is there and nothing in it yet; and all before that is trimmed.
+#[test]
+fn an_empty_file_at_the_end_goes_on_from_the_one_before() {
+    let mut subject = several_files();
+    subject.appender.begin_segment().unwrap();
+    subject.reopen();
+    subject.check(&[range(origins()[0], 1, 99), range(origins()[1], 1, 99)], ALL);
+    let files = subject.files("ops");
+    for file in &files[..files.len() - 1] {
+        fs::remove_file(file).unwrap();
+    }
+    subject.all.clear();
+    subject.reopen();
+    assert_eq!(subject.log.first_position(), subject.checkpoint.position + 1);
+    subject.commit(&[(origins()[1], 10)]);
+    subject.check(&[range(origins()[1], 1, 99)], ALL);
 }
 
 #[test]

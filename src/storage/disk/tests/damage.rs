@@ -107,6 +107,28 @@ fn a_damaged_checkpoint_stops_opening() {
 }
 
 #[test]
+fn a_missing_checkpoint_is_not_an_empty_store() {
+    let directory = OnDisk::new();
+    let (store, _) = open_in_pieces(&directory).unwrap();
+    store.engine.plant(b"k", b"a table without a checkpoint".to_vec());
+    drop(store);
+    let OpenError::Damaged { problem, .. } = refusal(&path(&directory)) else { panic!("refused for another reason") };
+    assert_eq!(problem, "the store is damaged: it has no checkpoint");
+}
+
+#[test]
+fn a_log_ahead_of_its_checkpoint_is_noticed() {
+    let (directory, store, log) = store();
+    let stranger = origin(5, 5);
+    let vector = [stranger.dot(1)].into_iter().collect();
+    let checkpoint = Checkpoint { vector, ..log.checkpoint.clone() };
+    store.engine.plant(record::CHECKPOINT, crate::format::checkpoint::encode(&checkpoint));
+    drop(store);
+    let OpenError::Damaged { problem, .. } = refusal(&path(&directory)) else { panic!("refused for another reason") };
+    assert_eq!(problem, format!("op {} is damaged: it is in the log, but not in the checkpoint", OWN.dot(3)));
+}
+
+#[test]
 fn a_damaged_ancestry_is_refused() {
     let (directory, store, _) = store();
     let op = crate::replica::Op {
