@@ -89,8 +89,7 @@ impl Bench {
         let filled = self.filled_directory(shape)?;
         let directory = self.directory()?;
         copy(&filled, &directory)?;
-        let launch = Launch::alone(&directory)?;
-        settings.iter().fold(launch, |launch, (name, value)| launch.with(name, value)).start(&self.options.binary)
+        Launch::alone(&directory)?.with_all(settings).start(&self.options.binary)
     }
 
     /// Removes what the last scenario left behind, but for the keys that others may need.

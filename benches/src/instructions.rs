@@ -12,6 +12,10 @@ use crate::core::{PIECES, piece};
 
 const TIMES: usize = 200;
 
+/// Runs what follows and counts its instructions.
+pub(crate) const COUNTING: [&str; 4] =
+    ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"];
+
 /// `bench instructions`: one line a piece.
 pub fn count_all(filter: &str) -> Result<()> {
     println!("| piece | instructions |\n| --- | ---: |");
@@ -34,8 +38,9 @@ pub fn play(name: &str, prepared: usize, times: usize) -> Result<()> {
 /// All instructions of a process that does a piece so often.
 fn count(name: &str, times: usize) -> Result<u64> {
     let program = std::env::current_exe()?;
-    let output = Command::new("valgrind")
-        .args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"])
+    let [valgrind, counting @ ..] = COUNTING;
+    let output = Command::new(valgrind)
+        .args(counting)
         .arg(program)
         .args(["piece", name, &TIMES.to_string(), &times.to_string()])
         .output()

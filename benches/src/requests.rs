@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::client;
-use crate::instructions::instructions_in;
+use crate::instructions::{COUNTING, instructions_in};
 use crate::systems::causeway::Launch;
 
 const TIMES: u64 = 1_000;
@@ -53,13 +53,9 @@ pub fn count_all(binary: &Path) -> Result<()> {
 fn count(binary: &Path, settings: &[(&str, &str)], request: &str, times: u64) -> Result<u64> {
     let directory = tempfile::tempdir_in(binary.parent().context("a program without a directory")?)?;
     let said = directory.path().join("valgrind.log");
-    let tool = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"];
-    let mut launch = Launch::alone(directory.path())?.with("CAUSEWAY_LOG", "error");
-    launch.under = tool.map(str::to_owned).to_vec();
+    let mut launch = Launch::alone(directory.path())?.with("CAUSEWAY_LOG", "error").with_all(settings);
+    launch.under = COUNTING.map(str::to_owned).to_vec();
     launch.under.push(format!("--log-file={}", said.display()));
-    for (name, value) in settings {
-        launch = launch.with(name, value);
-    }
     let node = launch.start(binary)?;
     node.write("k", "value", &[])?;
     let mut stream = TcpStream::connect(("127.0.0.1", node.port))?;

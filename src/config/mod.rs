@@ -52,7 +52,8 @@ pub struct Config {
     pub max_waiting_requests: usize,
     /// How many bytes of keys and values they may have together.
     pub max_waiting_bytes: usize,
-    /// Memory for caches, in bytes: three eighths for keys that are read often, as much for what writes have to know, the rest for the engine's blocks.
+    /// Memory for caches, in bytes: three eighths for keys that are read often, as much for what writes have to know,
+    /// the rest for the engine's blocks.
     pub cache_bytes: u64,
     /// What is odd but not wrong; to be logged.
     pub warnings: Vec<String>,

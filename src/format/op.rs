@@ -136,7 +136,7 @@ pub fn decode(bytes: &[u8]) -> Result<Op, FormatError> {
 /// is whole.
 pub fn dot(bytes: &[u8]) -> Result<Dot, FormatError> {
     let payload = bytes.get(1..).ok_or(FormatError::Short { what: WHAT, bytes: bytes.len() })?;
-    let mut decoder = minicbor::Decoder::new(payload);
+    let mut decoder = Decoder::new(payload);
     let malformed = |error| FormatError::malformed(WHAT, error);
     decoder.map().map_err(malformed)?;
     match decoder.u8().map_err(malformed)? {

@@ -3,8 +3,8 @@
 //! [`start`] runs two threads. The *owner* takes in commands, feeds them to the replica and carries out its
 //! effects; it never waits for the disk except to read key states. The *committer* makes durable what was
 //! staged: everything that gathered while one commit ran goes into the next, so groups grow with load and
-//! there is no timer. Answers go back by thread ([`run_courier`]). [`NodeHandle`] is how the shells (http, peers) ask and tell; [`Observer`] is how
-//! telemetry watches.
+//! there is no timer. Answers go back by thread ([`run_courier`]). [`NodeHandle`] is how the shells (http, peers)
+//! ask and tell; [`Observer`] is how telemetry watches.
 //!
 //! Promises: a write is answered only when durable; the published view never runs ahead of the disk; what
 //! waits is bounded ([`AdmissionLimit`]). Must not know HTTP, sockets or telemetry.

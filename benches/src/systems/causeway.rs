@@ -56,6 +56,11 @@ impl Launch {
         self
     }
 
+    /// With more settings.
+    pub fn with_all(self, settings: &[(&str, &str)]) -> Self {
+        settings.iter().fold(self, |launch, (name, value)| launch.with(name, value))
+    }
+
     /// Where its data is.
     pub fn data(&self) -> PathBuf {
         self.directory.join("data")
