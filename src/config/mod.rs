@@ -129,6 +129,9 @@ pub struct Replication {
     pub delivery_buffer_bytes: usize,
 }
 
+/// No longer key can be stored.
+const LONGEST_KEY_BYTES: u64 = 65_534;
+
 /// Works out the whole configuration. Reads the file that `CAUSEWAY_CONFIG` names, if it is set.
 pub fn load(input: &Input) -> Result<Config, Problems> {
     let mut values = Values::collect(input);
@@ -200,7 +203,7 @@ fn take_peer_listen(values: &mut Values) -> Option<PeerListen> {
 }
 
 fn take_limits(values: &mut Values) -> Option<Limits> {
-    let key_bytes = values.number("max_key_bytes", Count::new(1, 64 << 10));
+    let key_bytes = values.number("max_key_bytes", Count::new(1, LONGEST_KEY_BYTES));
     let value_bytes = values.number("max_value_bytes", Count::new(1, 32 << 20));
     let request_bytes = values.number("max_request_bytes", Count::new(1 << 10, 32 << 20));
     let entries = values.number("max_entries", Count::new(1, 1_000_000));

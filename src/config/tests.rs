@@ -144,7 +144,7 @@ fn every_problem_is_listed_at_once() {
         "CAUSEWAY_PEERS is 'zero': expected ID=http://HOST:PORT",
         "CAUSEWAY_LOG is 'a=b=c': expected a log filter",
         "CAUSEWAY_LOG_FORMAT is 'xml': expected pretty or json",
-        "CAUSEWAY_MAX_KEY_BYTES is '1e3': expected a whole number from 1 to 65536",
+        "CAUSEWAY_MAX_KEY_BYTES is '1e3': expected a whole number from 1 to 65534",
         "CAUSEWAY_MAX_REQUEST_BYTES is '33554433': expected a whole number from 1024 to 33554432",
     ];
     assert_eq!(problems.len(), starts.len(), "{problems:#?}");
@@ -250,4 +250,9 @@ fn the_document_says_what_the_code_does() {
         format!("| `{}` | {default} | {} |", setting.variable(), setting.about)
     });
     assert_eq!(listed.collect::<Vec<_>>(), rows.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_longest_key_that_can_be_allowed_can_be_stored() {
+    assert_eq!(LONGEST_KEY_BYTES, crate::format::op::MAX_KEY_BYTES as u64);
 }

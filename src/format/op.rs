@@ -14,8 +14,9 @@ use crate::replica::{Entry, Op, TraceContext};
 const WHAT: &str = "op";
 const VERSION: u8 = 1;
 
-/// The longest key that can be stored anywhere; configured limits lie below it.
-pub const MAX_KEY_BYTES: usize = u16::MAX as usize;
+/// The longest key that can be stored anywhere; no limit can be configured above it. (The engine's own, less the byte that
+/// its other records' keys begin with.)
+pub const MAX_KEY_BYTES: usize = u16::MAX as usize - 1;
 
 /// What is wrong with an op that could be read.
 pub(super) const NOT_EXACT: &str = "it is not written in the one way an op is written";

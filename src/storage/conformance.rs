@@ -1,6 +1,8 @@
 //! What every store must do, run on each of them.
 #![allow(clippy::unwrap_used)]
 
+mod conflicts;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -411,6 +413,8 @@ macro_rules! conformance {
     };
 }
 
+use conflicts::keys_with_siblings_are_listed;
+
 conformance!(
     an_outline_has_the_dots_of_the_siblings,
     a_commit_is_visible_as_a_whole,
@@ -421,6 +425,7 @@ conformance!(
     ops_come_in_order_of_position,
     the_bytes_of_ops_are_known,
     keys_are_listed_in_byte_order,
+    keys_with_siblings_are_listed,
     large_values_are_kept,
     what_was_committed_is_recovered,
     after_a_failed_commit_there_are_only_reads,

@@ -130,4 +130,16 @@ impl Snapshot for State {
             self.keys.iter().filter(|(key, _)| key.starts_with(prefix) && after.is_none_or(|after| &***key > after));
         Ok(keys.take(limit).map(|(key, siblings)| (key.to_string(), siblings.clone())).collect())
     }
+
+    fn conflicts(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Siblings)>, StorageError> {
+        let mut keys = self.keys(prefix, after, usize::MAX)?;
+        keys.retain(|(_, siblings)| siblings.len() > 1);
+        keys.truncate(limit);
+        Ok(keys)
+    }
 }

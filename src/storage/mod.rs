@@ -66,6 +66,10 @@ pub trait Snapshot: std::marker::Send + Sync {
     /// Keys that start with `prefix` and come after `after`, in byte order, at most `limit`, with their
     /// siblings.
     fn keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Siblings)>, StorageError>;
+
+    /// The same of the keys that have more than one sibling. Takes no longer when there are many others.
+    fn conflicts(&self, prefix: &str, after: Option<&str>, limit: usize)
+    -> Result<Vec<(String, Siblings)>, StorageError>;
 }
 
 /// How much one batch may hold; a single op may exceed the bytes.

@@ -9,9 +9,9 @@ use crate::format::FormatError;
 use crate::format::identity::{self, StoredIdentity};
 use crate::storage::{Identity, OpenError, StorageError, files};
 
-/// The format of the directory as a whole: its files, their records. (Format 1 had no op log of its own; no released
-/// version wrote it.)
-pub(super) const FORMAT: u32 = 2;
+/// The format of the directory as a whole: its files, their records. (Format 1 had no op log of its own, format 2
+/// did not know which keys have siblings; no released version wrote them.)
+pub(super) const FORMAT: u32 = 3;
 
 const IDENTITY: &str = "identity";
 const UNFINISHED_IDENTITY: &str = "identity.new";

@@ -44,8 +44,8 @@ pub(super) struct Engine {
 pub(super) struct Changes<'a> {
     /// The last state of every key it writes; empty: the key is gone.
     pub(super) states: Vec<(&'a str, &'a Siblings)>,
-    /// Other records.
-    pub(super) records: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Other records; `None` removes.
+    pub(super) records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 impl Engine {
@@ -84,7 +84,10 @@ impl Engine {
             };
         }
         for (key, value) in changes.records {
-            (_, buffered) = self.tree.insert(key, value, seqno);
+            (_, buffered) = match value {
+                Some(value) => self.tree.insert(key, value, seqno),
+                None => self.tree.remove(key, seqno),
+            };
         }
         buffered >= self.write_buffer_bytes
     }
@@ -129,11 +132,11 @@ impl Engine {
     }
 
     /// The records of a range of keys, in order.
-    pub(super) fn range<'a>(
+    pub(super) fn range(
         &self,
         instant: &Instant,
-        range: (Bound<&'a [u8]>, Bound<&'a [u8]>),
-    ) -> impl Iterator<Item = Result<(UserKey, UserValue), StorageError>> + use<'a> {
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+    ) -> impl Iterator<Item = Result<(UserKey, UserValue), StorageError>> + use<> {
         let records = self.tree.range::<&[u8], _>(range, instant.seqno, None);
         records.map(|record| record.into_inner().map_err(engine_error))
     }

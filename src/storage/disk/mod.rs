@@ -10,6 +10,7 @@
 //!
 //! Must not be opened by anything else, and the files must not be changed by anyone.
 
+mod conflicts;
 mod directory;
 mod engine;
 mod hot;
@@ -31,6 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use self::conflicts::ConflictChanges;
 use self::engine::{Changes, Engine};
 use self::hot::HotStates;
 use self::outlines::Outlines;
@@ -150,12 +152,15 @@ impl DiskStorage {
         // Of a key that several ops write, only the last state.
         let mut states: BTreeMap<&str, &Siblings> = BTreeMap::new();
         let mut records = Vec::new();
+        let mut conflicts = ConflictChanges::default();
         for Append { op, states: after, .. } in appends {
+            op.entries.iter().zip(after).for_each(|(entry, (_, siblings))| conflicts.note(entry, siblings));
             states.extend(after.iter().map(|(key, siblings)| (&**key, siblings)));
             if !op.parents.is_empty() {
                 records.push(record::ancestry(op));
             }
         }
+        records.extend(conflicts.into_records());
         for (key, siblings) in &states {
             self.hot.replace(key, checkpoint.position, siblings);
             self.outlines.replace(key, checkpoint.position, only(siblings));

@@ -8,16 +8,17 @@ use crate::format;
 use crate::replica::{Op, Siblings};
 use crate::storage::StorageError;
 
-/// Where the keys of clients end.
-pub(super) const KEYS_END: &[u8] = &[0xff];
+/// Before the key of a client that has more than one sibling, in a record without content. Keys of clients end here.
+pub(super) const CONFLICTS: &[u8] = &[0xfe];
+pub(super) const CONFLICTS_END: &[u8] = &[0xff];
 /// What the state is as of.
 pub(super) const CHECKPOINT: &[u8] = b"\xffcheckpoint";
 /// The origin follows, in big endian.
 pub(super) const ANCESTRY: &[u8] = b"\xffancestry/";
 
 /// The record of an op's parents.
-pub(super) fn ancestry(op: &Op) -> (Vec<u8>, Vec<u8>) {
-    (ancestry_key(op.dot.origin), format::ancestry::encode(&op.parents))
+pub(super) fn ancestry(op: &Op) -> (Vec<u8>, Option<Vec<u8>>) {
+    (ancestry_key(op.dot.origin), Some(format::ancestry::encode(&op.parents)))
 }
 
 fn ancestry_key(origin: Origin) -> Vec<u8> {
@@ -33,6 +34,11 @@ fn read_origin(bytes: &[u8]) -> Option<Origin> {
     let (node, incarnation) = bytes.split_at_checked(4)?;
     let node = NodeId(u32::from_be_bytes(node.try_into().ok()?));
     Some(Origin::new(node, Incarnation(u64::from_be_bytes(incarnation.try_into().ok()?))))
+}
+
+/// The key of the record that says that a client's key has more than one sibling.
+pub(super) fn conflict(key: &str) -> Vec<u8> {
+    [CONFLICTS, key.as_bytes()].concat()
 }
 
 pub(super) fn decode_siblings(key: &str, bytes: &[u8]) -> Result<Siblings, StorageError> {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use super::conflicts::ConflictChanges;
 use super::engine::{Changes, Engine};
 use super::instants::Instant;
 use super::record;
@@ -31,7 +32,8 @@ pub(super) fn recover(engine: &Engine, log: &OpLog, appender: &Appender) -> Resu
     }
     let after = checkpoint.position;
     let recovered = Recovered { checkpoint, ancestry };
-    let mut redo = Redo { engine, instant, recovered, states: BTreeMap::new(), records: Vec::new(), ops: 0 };
+    let (states, records, conflicts) = (BTreeMap::new(), Vec::new(), ConflictChanges::default());
+    let mut redo = Redo { engine, instant, recovered, states, records, conflicts, ops: 0 };
     log.replay(after, &mut redo)?;
     redo.write()?;
     let Recovered { checkpoint, ancestry } = redo.recovered;
@@ -68,7 +70,8 @@ struct Redo<'a> {
     recovered: Recovered,
     /// What they wrote and the engine does not have yet.
     states: BTreeMap<Key, Siblings>,
-    records: Vec<(Vec<u8>, Vec<u8>)>,
+    records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    conflicts: ConflictChanges,
     ops: usize,
 }
 
@@ -81,6 +84,7 @@ impl Replay for Redo<'_> {
                 None => self.engine.siblings(&self.instant, &entry.key)?,
             };
             siblings.apply(op.dot, op.hlc, position, entry);
+            self.conflicts.note(entry, &siblings);
             self.states.insert(entry.key.clone(), siblings);
         }
         let Recovered { checkpoint, ancestry } = &mut self.recovered;
@@ -105,6 +109,7 @@ impl Redo<'_> {
         self.engine.wait_for_room()?;
         let states = std::mem::take(&mut self.states);
         let states = states.iter().map(|(key, siblings)| (&**key, siblings)).collect();
+        self.records.extend(std::mem::take(&mut self.conflicts).into_records());
         if self.engine.write(Changes { states, records: std::mem::take(&mut self.records) }) {
             self.engine.set_aside(&self.recovered.checkpoint);
         }

@@ -3,6 +3,8 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use lsm_tree::{UserKey, UserValue};
+
 use super::engine::Engine;
 use super::hot::HotStates;
 use super::instants::Instant;
@@ -41,6 +43,28 @@ impl DiskSnapshot {
     }
 }
 
+impl DiskSnapshot {
+    /// The records whose keys are those of clients behind `kind`, as far as they have the prefix and come after `after`.
+    fn records(
+        &self,
+        kind: &'static [u8],
+        prefix: &str,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = Result<(UserKey, UserValue), StorageError>> {
+        // No key is longer than that, so the same keys come after what is left. (The engine panics.)
+        let cut = |key: &str| [kind, &key.as_bytes()[..key.len().min(MAX_KEY_BYTES)]].concat();
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(cut(after)),
+            _ => Bound::Included(cut(prefix)),
+        };
+        let end = if kind.is_empty() { record::CONFLICTS } else { record::CONFLICTS_END };
+        let prefixed = [kind, prefix.as_bytes()].concat();
+        let start = start.as_ref().map(Vec::as_slice);
+        let records = self.engine.range(&self.instant, (start, Bound::Excluded(end)));
+        records.take_while(move |record| record.as_ref().map_or(true, |(key, _)| key.starts_with(&prefixed)))
+    }
+}
+
 impl Snapshot for DiskSnapshot {
     fn vector(&self) -> &VersionVector {
         &self.vector
@@ -56,25 +80,33 @@ impl Snapshot for DiskSnapshot {
     }
 
     fn keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Siblings)>, StorageError> {
-        if prefix.len() > MAX_KEY_BYTES {
-            return Ok(Vec::new());
-        }
-        let start = match after {
-            // No key is longer than that, so the same keys come after what is left. (The engine panics.)
-            Some(after) if after >= prefix => Bound::Excluded(&after.as_bytes()[..after.len().min(MAX_KEY_BYTES)]),
-            _ => Bound::Included(prefix.as_bytes()),
-        };
-        let end = Bound::Excluded(record::KEYS_END);
         let mut keys = Vec::new();
-        for record in self.engine.range(&self.instant, (start, end)).take(limit) {
+        for record in self.records(&[], prefix, after).take(limit) {
             let (key, value) = record?;
-            if !key.starts_with(prefix.as_bytes()) {
-                break;
-            }
-            let key =
-                std::str::from_utf8(&key).map_err(|error| StorageError::damaged(format!("key {:?}", &*key), error))?;
-            keys.push((key.to_owned(), record::decode_siblings(key, &value)?));
+            let key = text(&key)?.to_owned();
+            let siblings = record::decode_siblings(&key, &value)?;
+            keys.push((key, siblings));
         }
         Ok(keys)
     }
+
+    fn conflicts(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Siblings)>, StorageError> {
+        let mut keys = Vec::new();
+        for record in self.records(record::CONFLICTS, prefix, after).take(limit) {
+            let (key, _) = record?;
+            let key = text(&key[record::CONFLICTS.len()..])?.to_owned();
+            let siblings = self.siblings_once(&key)?;
+            keys.push((key, siblings));
+        }
+        Ok(keys)
+    }
+}
+
+fn text(key: &[u8]) -> Result<&str, StorageError> {
+    std::str::from_utf8(key).map_err(|error| StorageError::damaged(format!("key {key:?}"), error))
 }

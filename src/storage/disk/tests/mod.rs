@@ -81,11 +81,11 @@ fn the_directory_of_another_node_or_cluster_is_refused() {
 #[test]
 fn a_newer_format_is_refused() {
     let directory = written();
-    let newer = StoredIdentity { format: 3, cluster: "causeway".to_owned(), node: NodeId(0) };
-    for bytes in [identity::encode(&newer), frame::seal(3, |bytes| bytes.push(0))] {
+    let newer = StoredIdentity { format: directory::FORMAT + 1, cluster: "causeway".to_owned(), node: NodeId(0) };
+    for bytes in [identity::encode(&newer), frame::seal(4, |bytes| bytes.push(0))] {
         fs::write(path(&directory).join("identity"), bytes).unwrap();
         let before = contents(&path(&directory));
-        assert!(matches!(refusal(&path(&directory)), OpenError::NewerFormat { found: 3, newest: 2, .. }));
+        assert!(matches!(refusal(&path(&directory)), OpenError::NewerFormat { found: 4, newest: 3, .. }));
         assert_eq!(contents(&path(&directory)), before);
     }
 }
@@ -93,9 +93,12 @@ fn a_newer_format_is_refused() {
 #[test]
 fn an_old_format_is_refused() {
     let directory = written();
-    let old = StoredIdentity { format: 1, cluster: "causeway".to_owned(), node: NodeId(0) };
-    fs::write(path(&directory).join("identity"), identity::encode(&old)).unwrap();
-    assert!(matches!(refusal(&path(&directory)), OpenError::OldFormat { found: 1, oldest: 2, .. }));
+    for format in 1..directory::FORMAT {
+        let old = StoredIdentity { format, cluster: "causeway".to_owned(), node: NodeId(0) };
+        fs::write(path(&directory).join("identity"), identity::encode(&old)).unwrap();
+        let refusal = refusal(&path(&directory));
+        assert!(matches!(refusal, OpenError::OldFormat { found, oldest: 3, .. } if found == format), "{refusal}");
+    }
 }
 
 #[test]
