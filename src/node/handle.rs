@@ -205,6 +205,11 @@ impl NodeHandle {
         self.shared.storage.ops(ranges, limit)
     }
 
+    /// All ops behind a position of the log, in order and without a gap. May touch the disk.
+    pub fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
+        self.shared.storage.ops_after(position, limit)
+    }
+
     /// The encoded bytes of the ops of these ranges that are in the log.
     pub fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
         self.shared.storage.op_bytes(ranges)
@@ -221,6 +226,13 @@ impl NodeHandle {
             view: self.shared.view.borrow().clone(),
             waiting_requests: self.shared.admission.requests.load(Ordering::Relaxed),
         }
+    }
+
+    /// Waits until something behind this position of the log is visible; `None` when the node has ended.
+    pub async fn advanced(&self, position: u64) -> Option<Arc<View>> {
+        let mut view = self.shared.view.clone();
+        let advanced = view.wait_for(|view| view.position > position).await;
+        advanced.ok().map(|view| view.clone())
     }
 
     /// Waits until this node includes all of `vector`.

@@ -44,6 +44,10 @@ impl Storage for Gated {
         self.inner.ops(ranges, limit)
     }
 
+    fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
+        self.inner.ops_after(position, limit)
+    }
+
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
         self.inner.op_bytes(ranges)
     }
@@ -118,6 +122,33 @@ async fn what_gathers_during_a_commit_goes_into_the_next_as_one_group() {
     contexts.dedup();
     assert_eq!(contexts.len(), 20, "each has its own place in the log");
     tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_the_log_to_go_on_is_told_when_it_has_and_when_it_can_not() {
+    let storage = Arc::new(Gated::default());
+    let running = start_on(storage.clone(), ROOMY);
+    let handle = running.handle.clone();
+    let held = storage.gate.lock().await;
+    let waiting = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.advanced(0).await }
+    });
+    let written = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.write(write("k", "v")).await }
+    });
+    wait_until(|| handle.status().waiting_requests == 1).await;
+    assert_eq!(handle.status().view.position, 0, "nothing is visible before it is durable");
+    assert!(!waiting.is_finished());
+    drop(held);
+    let dot = written.await.unwrap().unwrap().dot;
+    assert_eq!(waiting.await.unwrap().unwrap().position, 1);
+    let ops = handle.ops_after(0, BatchLimit { ops: 9, bytes: 9 }).unwrap();
+    assert_eq!(ops.iter().map(|op| (op.position, op.dot)).collect::<Vec<_>>(), [(1, dot)]);
+    let waiting = tokio::spawn(async move { handle.advanced(1).await });
+    tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+    assert!(waiting.await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -292,6 +292,8 @@ pub enum PeerChange {
 pub struct View {
     /// All that is visible.
     pub vector: VersionVector,
+    /// The place in this node's log of the last op of it; 0 before the first.
+    pub position: u64,
     /// The ancestry that goes with it.
     pub ancestry: Arc<Ancestry>,
     /// What is known of each peer, in the order of the configured list.

@@ -254,6 +254,7 @@ impl Replica {
     pub fn view(&self) -> View {
         View {
             vector: self.applied.clone(),
+            position: self.durable,
             ancestry: self.ancestry.clone(),
             links: self.links.iter().map(Link::view).collect(),
             totals: self.applied_totals,

@@ -252,6 +252,45 @@ fn ops_come_in_order_of_position<S: Subject>() {
     assert!(store.ops(&[range(origin(9, 9), 1, u64::MAX), range(origins[0], 3, 2)], ALL).unwrap().is_empty());
 }
 
+fn the_log_is_read_on_from_any_position<S: Subject>() {
+    let subject = S::new();
+    let (mut store, _) = subject.open();
+    let mut log = Log::default();
+    let origins = [origin(0, 7), origin(1, 3)];
+    let mut all: Vec<StoredOp> = Vec::new();
+    let check = |store: &S::Store, all: &[StoredOp]| {
+        for position in 0..=all.len() {
+            let rest = &all[position..];
+            let after = |limit| store.ops_after(position as u64, limit).unwrap();
+            assert_eq!(after(ALL), rest);
+            assert_eq!(after(BatchLimit { ops: 2, ..ALL }), rest[..rest.len().min(2)]);
+            assert_eq!(after(BatchLimit { ops: 0, bytes: 0 }), rest[..rest.len().min(1)], "at least one");
+            let of_two = rest.iter().take(2).map(|op| op.bytes.len()).sum();
+            assert_eq!(after(BatchLimit { bytes: of_two, ..ALL }), rest[..rest.len().min(2)]);
+        }
+        for position in [all.len() as u64 + 1, u64::MAX - 1, u64::MAX] {
+            assert!(store.ops_after(position, ALL).unwrap().is_empty());
+        }
+    };
+    check(&store, &all);
+    for round in 0..6 {
+        let appends = [0, 1, 1].map(|turn| {
+            let counter = log.checkpoint.vector.get(origins[turn]) + 1;
+            log.append(&store, origins[turn].dot(counter), &[("k", Some("a value of some length"))])
+        });
+        // What is not committed is not there.
+        assert_eq!(store.ops_after(0, ALL).unwrap(), all);
+        store.commit(&appends, &log.checkpoint).unwrap();
+        all.extend(appends.iter().map(stored));
+        check(&store, &all);
+        if round == 2 {
+            drop(store);
+            store = subject.open().0;
+            check(&store, &all);
+        }
+    }
+}
+
 fn the_bytes_of_ops_are_known<S: Subject>() {
     let subject = S::new();
     let (mut log, own, other) = (Log::default(), origin(0, 7), origin(1, 7));
@@ -423,6 +462,7 @@ conformance!(
     the_last_state_of_a_key_counts,
     siblings_keep_their_order_of_arrival,
     ops_come_in_order_of_position,
+    the_log_is_read_on_from_any_position,
     the_bytes_of_ops_are_known,
     keys_are_listed_in_byte_order,
     keys_with_siblings_are_listed,

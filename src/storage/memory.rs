@@ -20,6 +20,8 @@ struct Disk {
     /// Snapshots share it.
     state: Arc<State>,
     log: BTreeMap<Dot, StoredOp>,
+    /// The ops of the log in its order.
+    order: Vec<Dot>,
     ancestry: Ancestry,
     failed: bool,
 }
@@ -57,11 +59,12 @@ impl Storage for MemoryStorage {
             disk.failed = true;
             return Err(error);
         }
-        let Disk { state, log, ancestry, .. } = &mut *disk;
+        let Disk { state, log, order, ancestry, .. } = &mut *disk;
         let state = Arc::make_mut(state);
         for Append { position, op, states } in appends {
             let stored = StoredOp { position: *position, dot: op.dot, bytes: format::op::encode(op).into() };
             log.insert(op.dot, stored);
+            order.push(op.dot);
             ancestry.insert(op.dot.origin, &op.parents);
             for (key, siblings) in states {
                 if siblings.is_empty() {
@@ -87,12 +90,13 @@ impl Storage for MemoryStorage {
             .flat_map(|range| disk.log.range(range.origin.dot(range.first)..=range.origin.dot(range.last)));
         let mut found: Vec<&StoredOp> = in_range.map(|(_, op)| op).collect();
         found.sort_by_key(|op| op.position);
-        let mut bytes = 0;
-        let fitting = found.into_iter().enumerate().take_while(|(index, op)| {
-            bytes += op.bytes.len();
-            *index == 0 || (*index < limit.ops && bytes <= limit.bytes)
-        });
-        Ok(fitting.map(|(_, op)| op.clone()).collect())
+        Ok(fitting(found.into_iter(), limit))
+    }
+
+    fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
+        let disk = self.read();
+        let behind = usize::try_from(position).ok().and_then(|position| disk.order.get(position..));
+        Ok(fitting(behind.into_iter().flatten().map(|dot| &disk.log[dot]), limit))
     }
 
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
@@ -103,6 +107,16 @@ impl Storage for MemoryStorage {
     fn disk_bytes(&self) -> Result<u64, StorageError> {
         Ok(self.read().log.values().map(|op| op.bytes.len() as u64).sum())
     }
+}
+
+/// As many of these as the limit allows, at least one.
+fn fitting<'a>(ops: impl Iterator<Item = &'a StoredOp>, limit: BatchLimit) -> Vec<StoredOp> {
+    let mut bytes = 0;
+    let fitting = ops.enumerate().take_while(|(index, op)| {
+        bytes += op.bytes.len();
+        *index == 0 || (*index < limit.ops && bytes <= limit.bytes)
+    });
+    fitting.map(|(_, op)| op.clone()).collect()
 }
 
 impl KeyStates for MemoryStorage {

@@ -48,6 +48,10 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
     /// is left out; an op that is missing between others is an error.
     fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError>;
 
+    /// All ops behind a position of the log, in order and without a gap, as many as `limit` allows (at least one, if there
+    /// is any). Where the log begins later, from its first on.
+    fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError>;
+
     /// The encoded bytes of the ops of these ranges that are in the log.
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError>;
 

@@ -212,6 +212,10 @@ impl Storage for DiskStorage {
         self.log.ops(ranges, limit)
     }
 
+    fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
+        self.log.ops_after(position, limit)
+    }
+
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
         self.log.op_bytes(ranges)
     }

@@ -57,6 +57,8 @@ struct Committed {
     segments: BTreeMap<u64, (Arc<Segment>, u64)>,
     index: Index,
     tail: Tail,
+    /// The position of the next op.
+    next: u64,
 }
 
 /// The end of the log, for the one who commits.
@@ -124,13 +126,20 @@ impl OpLog {
 
     /// The position of the first op that is there; of the next to come, if there is none.
     pub(super) fn first_position(&self) -> u64 {
-        let committed = self.read_committed();
-        *committed.segments.keys().next().expect("there is always a segment to append to")
+        self.read_committed().first_place().segment
     }
 
     fn read_committed(&self) -> RwLockReadGuard<'_, Committed> {
         // Whoever panicked there had read, or had added ops that are durable.
         self.committed.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Committed {
+    /// Where the first record is.
+    fn first_place(&self) -> Place {
+        let segment = *self.segments.keys().next().expect("there is always a segment to append to");
+        Place { segment, offset: segment::HEADER_BYTES }
     }
 }
 
@@ -182,10 +191,11 @@ impl Appender {
     /// Lets readers see what was appended.
     pub(super) fn publish(&self, durable: Durable) -> Result<(), StorageError> {
         let mut committed = self.log.committed.write().unwrap_or_else(PoisonError::into_inner);
-        let Committed { segments, index, tail } = &mut *committed;
+        let Committed { segments, index, tail, next } = &mut *committed;
         segments.insert(self.segment.first, (self.segment.clone(), durable.end));
         for (op, place) in durable.ops {
-            index.note(op.dot, place, op.bytes.len() as u64)?;
+            index.note(op.dot, op.position, place, op.bytes.len() as u64)?;
+            *next = op.position + 1;
             tail.push(op);
         }
         Ok(())

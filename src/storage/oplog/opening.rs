@@ -43,7 +43,7 @@ pub(in crate::storage) fn open(
     index.extend(of_segment)?;
     let filled = settle(&segment, end, &rest).map_err(StorageError::Log)?;
     segments.insert(last, (segment.clone(), end));
-    let committed = Committed { segments, index, tail: Tail::new(tail_bytes) };
+    let committed = Committed { segments, index, tail: Tail::new(tail_bytes), next };
     let log = Arc::new(OpLog { committed: RwLock::new(committed) });
     let (directory, buffer) = (directory.to_owned(), Vec::new());
     let appender = Appender { directory, log: log.clone(), segment, end, filled, next, buffer, segment_bytes };
@@ -87,15 +87,15 @@ fn scan(segment: &Arc<Segment>, until: u64) -> Result<Scan, StorageError> {
                     return Err(broken(segment, offset));
                 }
                 let dot = format::op::dot(bytes).map_err(|error| unreadable(position, error))?;
-                open.push((dot, offset, bytes.len() as u64));
+                open.push((dot, position, offset, bytes.len() as u64));
             }
             Step::Record(offset, Record::Commit(commit)) => {
                 let next = scan.next + open.len() as u64;
                 if commit.start != scan.end || commit.position + 1 != next {
                     return Err(broken(segment, offset));
                 }
-                for (dot, offset, bytes) in open.drain(..) {
-                    scan.index.note(dot, Place { segment: segment.first, offset }, bytes)?;
+                for (dot, position, offset, bytes) in open.drain(..) {
+                    scan.index.note(dot, position, Place { segment: segment.first, offset }, bytes)?;
                 }
                 (scan.end, scan.next) = (walk.offset(), next);
             }

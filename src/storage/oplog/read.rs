@@ -1,4 +1,5 @@
-//! Reading ranges of several origins, in order of position: from the tail in memory, else along the segments.
+//! Reading, in order of position, ranges of several origins or all from a position on: from the tail in memory, else
+//! along the segments.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -29,6 +30,38 @@ impl OpLog {
             self.scan(wanted, &mut batch)?;
         }
         Ok(batch.ops)
+    }
+
+    /// The ops behind a position, as many as fit.
+    pub(in crate::storage) fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
+        let mut batch = Batch { ops: Vec::new(), bytes: 0, limit };
+        let place = {
+            let committed = self.read_committed();
+            let first = position.saturating_add(1);
+            if first >= committed.next {
+                return Ok(Vec::new());
+            }
+            if let Some(mut newest) = committed.tail.from(first) {
+                // It stops where one does not fit.
+                newest.all(|op| batch.add(op.clone()));
+                return Ok(batch.ops);
+            }
+            let mark = committed.index.mark_before(first);
+            mark.map_or_else(|| committed.first_place(), |mark| mark.place)
+        };
+        let mut scan = Scan::begin(self, place);
+        loop {
+            match scan.step()? {
+                Found::Op { position: found, .. } if found <= position => {}
+                Found::Op { position, dot, bytes } => {
+                    if !batch.add(StoredOp { position, dot, bytes: Bytes::copy_from_slice(bytes) }) {
+                        return Ok(batch.ops);
+                    }
+                }
+                Found::Other => {}
+                Found::End => return Ok(batch.ops),
+            }
+        }
     }
 
     /// The bytes of the ops of these ranges that the log has.

@@ -9,7 +9,8 @@ use super::segment::Segment;
 use crate::causality::{Incarnation, NodeId, Origin};
 use crate::format::frame;
 
-const VERSION: u8 = 1;
+/// Version 1 had marks without positions.
+const VERSION: u8 = 2;
 
 /// What a full segment holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(super) fn read(segment: &Segment) -> io::Result<Option<Summary>> {
 }
 
 /// Numbers of 8 bytes: the segment's salt, its end, its last position; then for each origin node, incarnation, last
-/// counter, bytes, how many marks, and for each of them counter, offset and bytes before.
+/// counter, bytes, how many marks, and for each of them counter, position, offset and bytes before.
 fn encode(segment: &Segment, summary: &Summary) -> Vec<u8> {
     frame::seal(VERSION, |bytes| {
         let mut write =
@@ -48,7 +49,7 @@ fn encode(segment: &Segment, summary: &Summary) -> Vec<u8> {
         for (origin, OfOrigin { marks, last, bytes }) in &summary.index.origins {
             write(&[u64::from(origin.node.0), origin.incarnation.0, *last, *bytes, marks.len() as u64]);
             for mark in marks {
-                write(&[mark.counter, mark.place.offset, mark.before]);
+                write(&[mark.counter, mark.position, mark.place.offset, mark.before]);
             }
         }
     })
@@ -68,8 +69,9 @@ fn decode(segment: &Segment, bytes: &[u8]) -> Option<Summary> {
         let (last, bytes) = (numbers.next()?, numbers.next()?);
         let mut marks = Vec::new();
         for _ in 0..numbers.next()? {
-            let (counter, offset, before) = (numbers.next()?, numbers.next()?, numbers.next()?);
-            marks.push(Mark { counter, place: Place { segment: segment.first, offset }, before });
+            let (counter, position) = (numbers.next()?, numbers.next()?);
+            let (offset, before) = (numbers.next()?, numbers.next()?);
+            marks.push(Mark { counter, position, place: Place { segment: segment.first, offset }, before });
         }
         index.origins.insert(origin, OfOrigin { marks, last, bytes });
     }

@@ -69,6 +69,12 @@ impl Subject {
         files
     }
 
+    fn check_after(&self, position: u64, limit: BatchLimit) {
+        let expected = self.all.iter().filter(|op| op.position > position);
+        let expected: Vec<&StoredOp> = expected.collect();
+        self.check_batch(&self.log.ops_after(position, limit).unwrap(), &expected, limit);
+    }
+
     fn check(&self, ranges: &[OpRange], limit: BatchLimit) {
         let in_range = |op: &&StoredOp| {
             ranges
@@ -78,8 +84,12 @@ impl Subject {
         let expected: Vec<&StoredOp> = self.all.iter().filter(in_range).collect();
         let bytes: usize = expected.iter().map(|op| op.bytes.len()).sum();
         assert_eq!(self.log.op_bytes(ranges).unwrap(), bytes as u64);
-        let found = self.log.ops(ranges, limit).unwrap();
-        assert!(found.iter().eq(expected.iter().take(found.len()).copied()), "{ranges:?}");
+        self.check_batch(&self.log.ops(ranges, limit).unwrap(), &expected, limit);
+    }
+
+    /// These are the first of the expected, and no more would have been allowed.
+    fn check_batch(&self, found: &[StoredOp], expected: &[&StoredOp], limit: BatchLimit) {
+        assert!(found.iter().eq(expected.iter().take(found.len()).copied()));
         let length = |ops: &[&StoredOp]| ops.iter().map(|op| op.bytes.len()).sum::<usize>();
         if found.len() < expected.len() {
             let one_more = &expected[..=found.len()];
@@ -113,6 +123,7 @@ proptest! {
     fn ranges_are_read_as_they_were_appended(
         commits in commits(),
         ranges in prop::collection::vec(ranges(), 10),
+        positions in prop::collection::vec(0..400u64, 10),
         tail_bytes in prop_oneof![Just(0), Just(3_000), Just(1 << 20)],
         ops in 0..20usize,
     ) {
@@ -124,6 +135,10 @@ proptest! {
             for ranges in &ranges {
                 subject.check(ranges, ALL);
                 subject.check(ranges, BatchLimit { ops, bytes: 1_000 });
+            }
+            for position in &positions {
+                subject.check_after(*position, ALL);
+                subject.check_after(*position, BatchLimit { ops, bytes: 1_000 });
             }
             subject.reopen();
         }
@@ -214,6 +229,8 @@ fn an_empty_file_at_the_end_goes_on_from_the_one_before() {
     assert_eq!(subject.log.first_position(), subject.checkpoint.position + 1);
     subject.commit(&[(origins()[1], 10)]);
     subject.check(&[range(origins()[1], 1, 99)], ALL);
+    // What was asked for is no longer there: the first that is comes.
+    subject.check_after(0, ALL);
 }
 
 #[test]

@@ -66,6 +66,10 @@ impl Storage for Faulty {
         self.inner.ops(ranges, limit)
     }
 
+    fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
+        self.inner.ops_after(position, limit)
+    }
+
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
         self.inner.op_bytes(ranges)
     }
@@ -95,6 +99,10 @@ impl<S: Storage> Storage for Unreadably<S> {
 
     fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
         self.0.ops(ranges, limit)
+    }
+
+    fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
+        self.0.ops_after(position, limit)
     }
 
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
