@@ -160,9 +160,9 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
     telemetry.attach(running.handle.clone());
     let listeners = bind(&config).await?;
     let urls = config.peers.iter().map(|peer| peer.url.clone()).collect();
-    let orders = std::mem::take(&mut running.orders);
+    let (orders, questions) = (std::mem::take(&mut running.orders), std::mem::take(&mut running.questions));
     // They end with the node; dropped with this function, whatever is left of them.
-    let _senders = peers::spawn(urls, orders, running.handle.clone(), observer, SenderOptions::default());
+    let _senders = peers::spawn(urls, orders, questions, running.handle.clone(), observer, SenderOptions::default());
     let (stop, _) = watch::channel(false);
     let workers = Workers::start(available_parallelism().map_or(1, NonZero::get), node::run_courier);
     let workers = Arc::new(workers.map_err(system("can't start the threads that serve"))?);
@@ -201,6 +201,7 @@ fn start_node(config: &Config, observer: Arc<dyn Observer>) -> Result<Running, S
         },
         seed: Seed { boot: getrandom::u64()?, random: getrandom::u64()? },
         admission: AdmissionLimit { requests: config.max_waiting_requests, bytes: config.max_waiting_bytes },
+        addresses: config.peers.iter().map(|peer| peer.url.clone()).collect(),
     };
     node::start(options, Arc::new(storage), recovered, observer).map_err(system("can't start the node's threads"))
 }
@@ -271,8 +272,7 @@ fn http_options(config: &Config) -> HttpOptions {
         entries: config.limits.entries,
         ..http::Limits::default()
     };
-    let peer_addresses = config.peers.iter().map(|peer| peer.url.clone()).collect();
-    HttpOptions { limits, peer_addresses, ..HttpOptions::default() }
+    HttpOptions { limits, traces_url: config.traces_url.clone(), ..HttpOptions::default() }
 }
 
 fn banner(config: &Config) {

@@ -55,6 +55,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("data_dir", None, "Where the data is [default: ./causeway-data/ID]"),
     setting("log", Some("info,lsm_tree=warn"), "What is logged, such as causeway=debug,warn"),
     setting("log_format", None, "pretty or json [default: pretty on a terminal]"),
+    setting("traces_url", None, "Where people see a trace, with {trace_id} for its id: the console links there"),
     setting("max_key_bytes", Some("1024"), "Longest key"),
     setting("max_value_bytes", Some("1048576"), "Longest value"),
     setting("max_request_bytes", Some("8388608"), "Longest request body, at most 33554432"),

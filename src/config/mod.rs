@@ -44,6 +44,8 @@ pub struct Config {
     pub log: String,
     /// How it is logged.
     pub log_format: LogFormat,
+    /// Where people see a trace; `{trace_id}` in it stands for the trace's id.
+    pub traces_url: Option<String>,
     /// What clients may ask for.
     pub limits: Limits,
     /// How ops get to peers.
@@ -150,6 +152,7 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
     let data_dir = values.optional_text("data_dir", parse::path);
     let log = values.text("log", parse::log_filter);
     let log_format = values.optional_text("log_format", parse::log_format);
+    let traces_url = values.optional_text("traces_url", parse::traces_url);
     let limits = take_limits(&mut values);
     let replication = take_replication(&mut values);
     let max_waiting_requests = values.number("max_waiting", Count::new(1, 1_000_000));
@@ -167,6 +170,7 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
             data_dir: data_dir?.unwrap_or_else(|| PathBuf::from("causeway-data").join(node.to_string())),
             log: log?,
             log_format: log_format?.unwrap_or(if input.terminal { LogFormat::Pretty } else { LogFormat::Json }),
+            traces_url: traces_url?,
             limits: limits?,
             replication: replication?,
             max_waiting_requests: max_waiting_requests? as usize,

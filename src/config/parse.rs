@@ -46,6 +46,12 @@ pub(super) fn cluster(text: &str) -> Parsed<String> {
     if fits && plain { Ok(text.to_owned()) } else { Err(expected()) }
 }
 
+pub(super) fn traces_url(text: &str) -> Parsed<String> {
+    let web = text.starts_with("http://") || text.starts_with("https://");
+    let expected = || "an http:// or https:// address with {trace_id} in it".to_owned();
+    if web && text.contains("{trace_id}") { Ok(text.to_owned()) } else { Err(expected()) }
+}
+
 pub(super) fn address(text: &str) -> Parsed<SocketAddr> {
     text.parse().map_err(|_| "an IP address and a port, such as 127.0.0.1:8000 or [::]:8000".to_owned())
 }

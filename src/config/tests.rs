@@ -125,6 +125,7 @@ fn every_problem_is_listed_at_once() {
         ("CAUSEWAY_MAX_REQUEST_BYTES", "33554433"),
         ("CAUSEWAY_MAX_KEY_BYTES", "1e3"),
         ("CAUSEWAY_LOG_FORMAT", "xml"),
+        ("CAUSEWAY_TRACES_URL", "http://localhost:16686/trace/"),
         ("CAUSEWAY_LOG", "a=b=c"),
         ("CAUSEWAY_PEER_SUBNET", "172.31.0.0/33"),
         ("CAUSEWAY_LISTNE", "127.0.0.1:8000"),
@@ -144,6 +145,7 @@ fn every_problem_is_listed_at_once() {
         "CAUSEWAY_PEERS is 'zero': expected ID=http://HOST:PORT",
         "CAUSEWAY_LOG is 'a=b=c': expected a log filter",
         "CAUSEWAY_LOG_FORMAT is 'xml': expected pretty or json",
+        "CAUSEWAY_TRACES_URL is 'http://localhost:16686/trace/': expected an http:// or https:// address with {trace_id} in it",
         "CAUSEWAY_MAX_KEY_BYTES is '1e3': expected a whole number from 1 to 65534",
         "CAUSEWAY_MAX_REQUEST_BYTES is '33554433': expected a whole number from 1024 to 33554432",
     ];

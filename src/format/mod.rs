@@ -14,6 +14,7 @@ pub mod ancestry;
 pub mod checkpoint;
 mod dto;
 mod error;
+pub mod facts;
 pub mod frame;
 pub mod identity;
 pub mod message;

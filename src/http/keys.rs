@@ -30,16 +30,7 @@ const STEP_BYTES: usize = 4 * 1024 * 1024;
 
 pub(super) async fn keys(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [prefix, after, limit] = query::params(request.uri().query(), ["prefix", "after", "limit"])?;
-    let max = app.options.limits.page_keys;
-    let limit = match limit {
-        None => max.min(100),
-        Some(text) => {
-            let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
-            limit.ok_or_else(|| {
-                query::bad_value("limit", &text, &format!("a number from 1 to {max}")).with("limit", max)
-            })?
-        }
-    };
+    let limit = page_limit(limit.as_deref(), app.options.limits.page_keys)?;
     Session::of(request.headers(), &app.options)?.reached(&app).await?;
 
     let (prefix, after) = (prefix.unwrap_or_default().into_owned(), after.map(|after| after.into_owned()));
@@ -48,6 +39,13 @@ pub(super) async fn keys(State(app): Shared, request: Request) -> Result<Respons
         Ok(view::json_with_context(&page, &page.context))
     })
     .await
+}
+
+/// The parameter `limit` of a call that answers in pages.
+pub(super) fn page_limit(parameter: Option<&str>, max: usize) -> Result<usize, Problem> {
+    let Some(text) = parameter else { return Ok(max.min(100)) };
+    let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
+    limit.ok_or_else(|| query::bad_value("limit", text, &format!("a number from 1 to {max}")).with("limit", max))
 }
 
 fn page(app: &App, prefix: &str, mut after: Option<String>, limit: usize) -> Result<Page, StorageError> {

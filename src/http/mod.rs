@@ -11,10 +11,14 @@
 
 pub mod bodies;
 mod body;
+mod cluster;
+mod conflicts;
 mod headers;
 mod json;
 mod keys;
+mod latency;
 mod many;
+mod pending;
 mod problem;
 mod query;
 mod read;
@@ -26,6 +30,7 @@ mod status;
 mod tests;
 mod tokens;
 mod view;
+mod writes;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -37,6 +42,7 @@ use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch};
 use opentelemetry_sdk::trace::SdkTracer;
+use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -89,8 +95,8 @@ pub struct HttpOptions {
     pub default_wait: Duration,
     /// The longest that a request may ask to wait; a longer wish is cut down to this.
     pub max_wait: Duration,
-    /// The addresses of the configured peers, in their order there, as `/status` shows them.
-    pub peer_addresses: Vec<String>,
+    /// Where people see a trace, for the console: `{trace_id}` in it stands for the trace's id.
+    pub traces_url: Option<String>,
     /// Makes a server span for every request; none are made without it.
     pub tracer: Option<SdkTracer>,
     /// How many of the requests without a trace begin one, 0 to 1.
@@ -104,7 +110,7 @@ impl Default for HttpOptions {
             body_timeout: Duration::from_secs(30),
             default_wait: Duration::from_secs(2),
             max_wait: Duration::from_secs(30),
-            peer_addresses: Vec::new(),
+            traces_url: None,
             tracer: None,
             new_traces: 1.0,
         }
@@ -118,23 +124,50 @@ struct App {
     /// Bytes of request bodies held at the moment.
     bodies: AtomicUsize,
     tokens: StateTokens,
+    /// Places of those who are sent events of the cluster.
+    cluster_watchers: Arc<Semaphore>,
 }
 
 type Shared = State<Arc<App>>;
 
 /// The paths that there are.
-const PATHS: [&str; 6] = ["/read", "/set", "/keys", "/status", "/livez", "/readyz"];
+const PATHS: [&str; 12] = [
+    "/read",
+    "/set",
+    "/keys",
+    "/conflicts",
+    "/writes/{dot}",
+    "/status",
+    "/cluster",
+    "/cluster/events",
+    "/pending",
+    "/latency",
+    "/livez",
+    "/readyz",
+];
 
 /// The client API of a node.
 pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
     let tracing = options.tracer.clone().map(|tracer| spans::Tracing::new(tracer, options.new_traces));
-    let state = Arc::new(App { node, options, bodies: AtomicUsize::new(0), tokens: StateTokens::new() });
-    let [read, set, keys, status, livez, readyz] = PATHS;
+    let state = Arc::new(App {
+        node,
+        options,
+        bodies: AtomicUsize::new(0),
+        tokens: StateTokens::new(),
+        cluster_watchers: Arc::new(Semaphore::new(cluster::MAX_WATCHERS)),
+    });
+    let [read, set, keys, conflicts, writes, status, cluster, cluster_events, pending, latency, livez, readyz] = PATHS;
     let routes = Router::new()
         .route(read, get(read::read).post(many::read_many))
         .route(set, patch(set::set))
         .route(keys, get(keys::keys))
+        .route(conflicts, get(conflicts::conflicts))
+        .route(writes, get(writes::receipt))
         .route(status, get(status::status))
+        .route(cluster, get(cluster::cluster))
+        .route(cluster_events, get(cluster::events))
+        .route(pending, get(pending::pending))
+        .route(latency, get(latency::latency))
         .route(livez, get(status::live))
         .route(readyz, get(status::ready))
         .method_not_allowed_fallback(wrong_method)

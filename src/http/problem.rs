@@ -22,6 +22,7 @@ pub(super) enum Kind {
     BadParameter,
     UnknownParameter,
     DuplicateParameter,
+    BadDot,
     BadContext,
     ContextNeeded,
     BadHeader,
@@ -29,6 +30,8 @@ pub(super) enum Kind {
     NotJson,
     BadBody,
     NotFound,
+    UnknownWrite,
+    UnknownPeer,
     MethodNotAllowed,
     BodyTooSlow,
     TooManySiblings,
@@ -68,6 +71,7 @@ impl Kind {
             Self::DuplicateParameter => {
                 (S::BAD_REQUEST, "/problems/duplicate-parameter", "A parameter is given more than once")
             }
+            Self::BadDot => (S::BAD_REQUEST, "/problems/bad-dot", "Not a dot"),
             Self::BadContext => (S::BAD_REQUEST, "/problems/bad-context", "Not a causal context"),
             Self::ContextNeeded => (S::BAD_REQUEST, "/problems/context-needed", "A causal context is needed"),
             Self::BadHeader => (S::BAD_REQUEST, "/problems/bad-header", "A header has a value it can't have"),
@@ -75,6 +79,8 @@ impl Kind {
             Self::NotJson => (S::BAD_REQUEST, "/problems/not-json", "Not JSON"),
             Self::BadBody => (S::BAD_REQUEST, "/problems/bad-body", "The body ended early or is framed wrongly"),
             Self::NotFound => (S::NOT_FOUND, "/problems/not-found", "No such path"),
+            Self::UnknownWrite => (S::NOT_FOUND, "/problems/unknown-write", "No such write"),
+            Self::UnknownPeer => (S::NOT_FOUND, "/problems/unknown-peer", "No such peer"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "/problems/method-not-allowed", "Wrong method"),
             Self::BodyTooSlow => (S::REQUEST_TIMEOUT, "/problems/body-too-slow", "The body took too long"),
             Self::TooManySiblings => (S::CONFLICT, "/problems/too-many-siblings", "Too many siblings"),

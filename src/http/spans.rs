@@ -129,8 +129,7 @@ where
 /// Says what the request is.
 fn describe(span: &SpanRef<'_>, request: &Request) {
     let method = known_method(request.method());
-    // No path has a variable part, so one that is known is its own route.
-    let route = PATHS.into_iter().find(|path| *path == request.uri().path());
+    let route = PATHS.into_iter().find(|route| is_route(route, request.uri().path()));
     match (method, route) {
         (None, _) => {}
         (Some(method), None) => span.update_name(method),
@@ -141,6 +140,14 @@ fn describe(span: &SpanRef<'_>, request: &Request) {
     span.set_attribute(KeyValue::new("url.path", request.uri().path().to_owned()));
     span.set_attribute(KeyValue::new("url.scheme", "http"));
     span.set_attributes(route.map(|route| KeyValue::new("http.route", route)));
+}
+
+/// Whether a path is of a route, which may end in a part that varies.
+fn is_route(route: &str, path: &str) -> bool {
+    match route.split_once('{') {
+        None => route == path,
+        Some((before, _)) => path.strip_prefix(before).is_some_and(|rest| !rest.is_empty() && !rest.contains('/')),
+    }
 }
 
 /// The trace that a write belongs to: the request's span, or without spans here the client's own.

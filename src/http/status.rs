@@ -9,19 +9,18 @@ use serde::Serialize;
 
 use super::problem::{Kind, Problem};
 use super::view::{self, time};
-use super::{HttpOptions, Shared, blocking, query};
-use crate::causality::Dot;
-use crate::format;
+use super::{Shared, blocking, query};
+use crate::causality::{Dot, WallMs};
+use crate::format::facts::LinkFacts;
 use crate::node::NodeHandle;
-use crate::replica::{LinkView, OpRange, View};
-use crate::storage::BatchLimit;
+use crate::replica::View;
 
 /// This node's view of itself and its peers.
 #[derive(Serialize)]
 struct Report {
     node: u32,
     cluster: String,
-    version: &'static str,
+    version: String,
     /// How many nodes the configured list has.
     members: usize,
     /// Origin → the last of its ops that is visible here.
@@ -35,7 +34,7 @@ struct Report {
     disk_bytes: u64,
     read_only: bool,
     /// Writes and pushes that wait for the disk.
-    waiting_requests: usize,
+    waiting_requests: u64,
     delivery_buffer: DeliveryBuffer,
     received_ops: ReceivedOps,
     peers: Vec<Peer>,
@@ -63,7 +62,7 @@ struct ReceivedOps {
 struct Peer {
     /// Its id; `null` while it has never said.
     node: Option<u32>,
-    address: Option<String>,
+    address: String,
     /// Since when it does not answer; `null` while it does.
     away_since: Option<String>,
     /// When it last answered or was heard.
@@ -80,67 +79,58 @@ struct Peer {
 
 pub(super) async fn status(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [] = query::params(request.uri().query(), [])?;
-    blocking(move || Ok(view::json(&report(&app.node, &app.options)?))).await
+    blocking(move || Ok(view::json(&report(&app.node)?))).await
 }
 
-fn report(node: &NodeHandle, options: &HttpOptions) -> Result<Report, Problem> {
+fn report(node: &NodeHandle) -> Result<Report, Problem> {
     let status = node.status();
     let view: &View = &status.view;
-    let mut peers = Vec::with_capacity(view.links.len());
-    for (index, link) in view.links.iter().enumerate() {
-        peers.push(peer(node, view, link, options.peer_addresses.get(index))?);
-    }
+    let facts = node.facts(None)?;
     Ok(Report {
-        node: node.members().own.0,
+        node: facts.node,
         cluster: node.members().cluster.to_string(),
-        version: env!("CARGO_PKG_VERSION"),
+        version: facts.version,
         members: node.members().count,
-        vector: view.vector.entries().map(|last| (last.origin.to_string(), last.counter)).collect(),
+        vector: vector(&facts.vector),
         ancestry: view.ancestry.iter().map(|(origin, parents)| (origin.to_string(), names(parents))).collect(),
-        keys: view.totals.keys,
-        siblings: view.totals.siblings,
-        conflicts: view.totals.conflicts,
-        disk_bytes: node.disk_bytes()?,
-        read_only: view.read_only,
-        waiting_requests: status.waiting_requests,
+        keys: facts.keys,
+        siblings: facts.siblings,
+        conflicts: facts.conflicts,
+        disk_bytes: facts.disk_bytes,
+        read_only: facts.read_only,
+        waiting_requests: facts.waiting_requests,
         delivery_buffer: DeliveryBuffer { ops: view.waiting_ops, waits_for: names(&view.waiting_for) },
         received_ops: ReceivedOps {
             total: view.received_ops,
             redundant: view.redundant_ops,
             pushes: view.received_pushes,
         },
-        peers,
+        peers: facts.links.into_iter().map(Peer::from).collect(),
     })
 }
 
-fn names<'a>(dots: impl IntoIterator<Item = &'a Dot>) -> Vec<String> {
+/// A version vector: origin → the last of its ops.
+pub(super) fn vector(entries: &[Dot]) -> BTreeMap<String, u64> {
+    entries.iter().map(|last| (last.origin.to_string(), last.counter)).collect()
+}
+
+pub(super) fn names<'a>(dots: impl IntoIterator<Item = &'a Dot>) -> Vec<String> {
     dots.into_iter().map(Dot::to_string).collect()
 }
 
-fn peer(node: &NodeHandle, view: &View, link: &LinkView, address: Option<&String>) -> Result<Peer, Problem> {
-    let lacks = view.lacks(link);
-    Ok(Peer {
-        node: link.node.map(|node| node.0),
-        address: address.cloned(),
-        away_since: link.away_since.map(time),
-        heard: link.heard.map(time),
-        up_to_date: link.vector.as_ref().map(|theirs| view.ancestry.includes(theirs, &view.vector)),
-        ops_to_ship: lacks.iter().map(OpRange::count).sum(),
-        bytes_to_ship: node.op_bytes(&lacks)?,
-        oldest_waiting: oldest(node, &lacks)?,
-    })
-}
-
-/// When the first op of these was accepted, by its own clock reading.
-fn oldest(node: &NodeHandle, ranges: &[OpRange]) -> Result<Option<String>, Problem> {
-    if ranges.is_empty() {
-        return Ok(None);
-    }
-    let first = node.ops(ranges, BatchLimit { ops: 1, bytes: 1 })?.into_iter().next();
-    let Some(stored) = first else { return Ok(None) };
-    match format::op::decode(&stored.bytes) {
-        Ok(op) => Ok(Some(time(op.hlc.wall()))),
-        Err(error) => Err(Problem::new(Kind::StorageUnreadable, format!("op {}: {error}", stored.dot))),
+impl From<LinkFacts> for Peer {
+    fn from(link: LinkFacts) -> Self {
+        let time = |at: Option<u64>| at.map(|at| time(WallMs(at)));
+        Self {
+            node: link.to,
+            address: link.address,
+            away_since: time(link.away_since_ms),
+            heard: time(link.heard_ms),
+            up_to_date: link.up_to_date,
+            ops_to_ship: link.ops_to_ship,
+            bytes_to_ship: link.bytes_to_ship,
+            oldest_waiting: time(link.oldest_waiting_ms),
+        }
     }
 }
 

@@ -75,6 +75,11 @@ impl<'a> KeySiblings<'a> {
         Self { key, siblings: shown, left_out }
     }
 
+    /// The key.
+    pub(super) fn key(&self) -> &str {
+        self.key
+    }
+
     /// Whether the key has siblings, but there was no room for any.
     pub(super) fn shows_nothing_of_some(&self) -> bool {
         self.siblings.is_empty() && self.left_out > 0

@@ -8,8 +8,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::cluster::Peers;
 use super::courier::{Bags, Reply};
-use crate::causality::{Dot, NodeId, VersionVector};
+use super::history::History;
+use crate::causality::{Dot, NodeId, VersionVector, WallMs};
 use crate::replica::{Answer, Key, LinkId, OpRange, Push, Rejection, Value, View, Write, WriteError, Written};
 use crate::storage::{BatchLimit, Snapshot, Storage, StorageError, StoredOp};
 
@@ -57,6 +59,8 @@ pub struct Members {
     pub own: NodeId,
     /// How many nodes the configured list has, this one included.
     pub count: usize,
+    /// Where the others are looked for, in the list's order.
+    pub addresses: Arc<[String]>,
 }
 
 /// Uses a node. Cheap to clone.
@@ -71,6 +75,9 @@ pub(super) struct Shared {
     pub(super) view: watch::Receiver<Arc<View>>,
     pub(super) storage: Arc<dyn Storage>,
     pub(super) admission: Arc<Admission>,
+    pub(super) history: Arc<History>,
+    pub(super) peers: Peers,
+    pub(super) started: WallMs,
 }
 
 /// Bounds what waits for the disk.
@@ -263,7 +270,7 @@ impl NodeHandle {
     }
 
     /// Waits for a condition on the view; says whether it came true in time.
-    async fn until(&self, wait: Duration, condition: impl Fn(&View) -> bool) -> bool {
+    pub async fn until(&self, wait: Duration, condition: impl Fn(&View) -> bool) -> bool {
         let deadline = Instant::now() + wait;
         let mut view = self.shared.view.clone();
         let reached = view.wait_for(|view| condition(view));

@@ -9,14 +9,27 @@
 //! Promises: a write is answered only when durable; the published view never runs ahead of the disk; what
 //! waits is bounded ([`AdmissionLimit`]). Must not know HTTP, sockets or telemetry.
 
+mod cluster;
 mod courier;
 mod handle;
+mod history;
 mod observer;
 mod owner;
 #[cfg(test)]
 mod tests;
 
+pub use cluster::{Asked, Told, Trouble};
 pub use courier::run_courier;
 pub use handle::{AdmissionLimit, Lacking, Members, NodeHandle, NotReached, Overloaded, PushError, SetError, Status};
+pub use history::STEP_MS;
 pub use observer::{NoObserver, Observer, Try};
 pub use owner::{NodeOptions, Running, start};
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::causality::WallMs;
+
+/// The time by this machine's clock.
+pub fn wall_now() -> WallMs {
+    WallMs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)
+}

@@ -5,18 +5,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::cluster::{Asked, MAX_QUESTIONS, Peers};
 use super::courier::Bags;
 use super::handle::{Admission, AdmissionLimit, Command, Members, NodeHandle, Shared, Waiting};
+use super::history::History;
 use super::observer::Observer;
-use crate::causality::WallMs;
+use super::wall_now;
+use crate::causality::NodeId;
 use crate::replica::{
-    Answer, Append, Checkpoint, Effect, Input, MonoMs, Now, Recovered, Rejection, Replica, ReplicaOptions, RequestId,
-    Seed, Send, TICK_MS, View, WriteError, Written,
+    Answer, Append, Checkpoint, Effect, Input, MonoMs, Now, OpRange, Recovered, Rejection, Replica, ReplicaOptions,
+    RequestId, Seed, Send, TICK_MS, View, WriteError, Written,
 };
 use crate::storage::{Storage, StorageError};
 
@@ -32,6 +35,8 @@ pub struct NodeOptions {
     pub seed: Seed,
     /// How much may wait for the disk.
     pub admission: AdmissionLimit,
+    /// Where the peers are looked for, in the order of `replica.peers`, for people to see.
+    pub addresses: Vec<String>,
 }
 
 /// A node that runs.
@@ -41,6 +46,8 @@ pub struct Running {
     /// What is to be sent to each peer, in the order of `ReplicaOptions::peers`. One order is under way at a
     /// time; each must be followed by `NodeHandle::answered` or `NodeHandle::send_failed`.
     pub orders: Vec<mpsc::Receiver<Send>>,
+    /// Questions to each peer, in the same order. Each is answered, or dropped when there is no answer.
+    pub questions: Vec<mpsc::Receiver<Asked>>,
     /// Resolves when the node's thread has ended, for whatever reason.
     pub ended: oneshot::Receiver<()>,
     owner: JoinHandle<()>,
@@ -64,12 +71,15 @@ pub fn start(
     recovered: Recovered,
     observer: Arc<dyn Observer>,
 ) -> io::Result<Running> {
-    let NodeOptions { replica: replica_options, seed, admission } = options;
+    let NodeOptions { replica: replica_options, seed, admission, addresses } = options;
     let members = Members {
         cluster: replica_options.cluster.clone(),
         own: replica_options.node,
         count: replica_options.peers.len() + 1,
+        addresses: addresses.into(),
     };
+    let (question_senders, questions) = replica_options.peers.iter().map(|_| mpsc::channel(MAX_QUESTIONS)).unzip();
+    let (peers, history) = (Peers::new(question_senders), Arc::new(History::default()));
     let (order_senders, orders) = replica_options.peers.iter().map(|_| mpsc::channel(1)).unzip();
     let replica = Replica::new(replica_options, seed, recovered);
     let (view_sender, view) = watch::channel(Arc::new(replica.view()));
@@ -80,6 +90,7 @@ pub fn start(
     let committer = Committer { storage: storage.clone(), groups, done: commands.clone() };
     let committer = thread::Builder::new().name("commit".to_owned()).spawn(move || committer.run())?;
     let owner = Owner {
+        own: members.own,
         replica,
         storage: storage.clone(),
         observer,
@@ -87,6 +98,8 @@ pub fn start(
         inbox,
         groups: group_sender,
         staged: Vec::new(),
+        staged_since: Instant::now(),
+        history: history.clone(),
         committing: false,
         next_request: 0,
         writes: BTreeMap::new(),
@@ -105,9 +118,18 @@ pub fn start(
         drop(ended_sender);
     })?;
     let handle = NodeHandle {
-        shared: Arc::new(Shared { members, commands, view, storage, admission: Arc::new(Admission::new(admission)) }),
+        shared: Arc::new(Shared {
+            members,
+            commands,
+            view,
+            storage,
+            admission: Arc::new(Admission::new(admission)),
+            history,
+            peers,
+            started: wall_now(),
+        }),
     };
-    Ok(Running { handle, orders, ended, owner })
+    Ok(Running { handle, orders, questions, ended, owner })
 }
 
 /// Appends that go into one commit, with the checkpoint after the last of them.
@@ -136,6 +158,7 @@ impl Committer {
 }
 
 struct Owner {
+    own: NodeId,
     replica: Replica,
     storage: Arc<dyn Storage>,
     observer: Arc<dyn Observer>,
@@ -144,6 +167,9 @@ struct Owner {
     groups: Sender<Group>,
     /// Staged, and not yet handed to the committer.
     staged: Vec<Append>,
+    /// When the first of them was.
+    staged_since: Instant,
+    history: Arc<History>,
     committing: bool,
     next_request: u64,
     writes: BTreeMap<RequestId, Waiting<Result<Written, WriteError>>>,
@@ -208,6 +234,7 @@ impl Owner {
                     Ok(()) => {
                         // First, so that the disk is busy while this commit's requests are answered.
                         self.commit();
+                        self.history.visible(through, wall_now());
                         self.feed(Input::Persisted { through });
                     }
                     Err(error) => {
@@ -227,6 +254,9 @@ impl Owner {
             return;
         }
         let group = Group { appends: std::mem::take(&mut self.staged), checkpoint: self.replica.checkpoint() };
+        if let Some(own) = own_ops(&group.appends, self.own) {
+            self.history.accepted(own, self.staged_since);
+        }
         self.groups.send(group).expect("the committer ends only after the owner, which holds this end");
         self.committing = true;
     }
@@ -247,7 +277,12 @@ impl Owner {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Append(append) => self.staged.push(append),
+            Effect::Append(append) => {
+                if self.staged.is_empty() {
+                    self.staged_since = Instant::now();
+                }
+                self.staged.push(append);
+            }
             Effect::Written { request, outcome } => {
                 if let Some(waiting) = self.writes.remove(&request) {
                     waiting.answer(outcome, &mut self.bags);
@@ -263,7 +298,10 @@ impl Owner {
                 let _ = self.orders[send.link.0].try_send(send);
             }
             Effect::Visible(visible) => self.observer.visible(&visible),
-            Effect::Acknowledged { peer, ops } => self.observer.acknowledged(peer, &ops),
+            Effect::Acknowledged { peer, ops } => {
+                self.history.acknowledged(peer, &ops, Instant::now(), wall_now());
+                self.observer.acknowledged(peer, &ops);
+            }
             Effect::Peer { link, node, change } => self.observer.peer(link, node, change),
         }
     }
@@ -274,7 +312,14 @@ impl Owner {
     }
 
     fn now(&self) -> Now {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: MonoMs(self.started.elapsed().as_millis() as u64), wall: WallMs(since_epoch.as_millis() as u64) }
+        Now { mono: MonoMs(self.started.elapsed().as_millis() as u64), wall: wall_now() }
     }
+}
+
+/// The ops of this node among these; they follow on from each other.
+fn own_ops(appends: &[Append], own: NodeId) -> Option<OpRange> {
+    let mut own = appends.iter().map(|append| append.op.dot).filter(|dot| dot.origin.node == own);
+    let first = own.next()?;
+    let last = own.next_back().filter(|last| last.origin == first.origin).unwrap_or(first);
+    Some(OpRange { origin: first.origin, first: first.counter, last: last.counter })
 }

@@ -62,6 +62,7 @@ fn start_on(storage: Arc<Gated>, admission: AdmissionLimit) -> Running {
         replica: ReplicaOptions::new("test", NodeId(0), Vec::new()),
         seed: Seed { boot: 1, random: 1 },
         admission,
+        addresses: vec![],
     };
     start(options, storage, Recovered::default(), Arc::new(NoObserver)).unwrap()
 }

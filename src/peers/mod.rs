@@ -1,6 +1,7 @@
 //! Peers: how ops get from node to node, over HTTP/1.1.
 //!
-//! [`router`] serves the one call that peers make, `POST /replication/v1/push` ([`CALL`]): it takes ops in.
+//! [`router`] serves the calls that peers make: `POST /replication/v1/push` ([`CALL`]) takes ops in, and
+//! `POST /replication/v1/facts` ([`FACTS_CALL`]) says what the node knows of itself, for people to see.
 //! [`spawn`] starts a sender for each peer, which carries out what the replica orders to be sent, one push at
 //! a time, and says how each went. docs/protocol.md describes what goes over the network.
 //!
@@ -10,6 +11,7 @@
 //! decide what is sent or when to try again: the replica does.
 
 mod failure;
+mod questions;
 mod receiver;
 mod resolver;
 mod sender;
@@ -25,15 +27,18 @@ use tokio::task::JoinSet;
 
 pub use receiver::router;
 
-use crate::node::{NodeHandle, Observer};
+use crate::node::{Asked, NodeHandle, Observer};
 use crate::replica::{LinkId, Send};
 use crate::storage::BatchLimit;
 use resolver::SystemResolver;
 use sender::Sender;
 use transport::Transport;
 
-/// The path of the one call.
+/// The path of the call that carries ops.
 pub const CALL: &str = "/replication/v1/push";
+
+/// The path of the call that asks for facts.
+pub const FACTS_CALL: &str = "/replication/v1/facts";
 
 /// How pushes are sent.
 #[derive(Clone, Debug)]
@@ -63,16 +68,20 @@ impl Default for SenderOptions {
 
 /// Starts a sender for each peer, on the current runtime. `urls` (`http://HOST:PORT`) and `orders` are in the
 /// order of the configured list, as the node's [`Running`](crate::node::Running) has them. A sender ends when
-/// its node does; dropping the set ends all at once.
+/// its node does; dropping the set ends all at once. `questions` are the node's and in that order, too.
 pub fn spawn(
     urls: Vec<String>,
     orders: Vec<mpsc::Receiver<Send>>,
+    questions: Vec<mpsc::Receiver<Asked>>,
     handle: NodeHandle,
     observer: Arc<dyn Observer>,
     options: SenderOptions,
 ) -> JoinSet<()> {
     let resolver = SystemResolver::new();
     let mut senders = JoinSet::new();
+    for (url, questions) in urls.iter().zip(questions) {
+        senders.spawn(questions::ask(url.clone(), questions, resolver.clone(), options.connect_timeout));
+    }
     for (index, (url, orders)) in urls.into_iter().zip(orders).enumerate() {
         let transport = Transport::new(&url, &options, resolver.clone());
         let sender = Sender::new(LinkId(index), url, transport, handle.clone(), observer.clone(), options.batch);

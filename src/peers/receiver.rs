@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::CALL;
+use super::{CALL, FACTS_CALL, questions};
 use crate::format::{FormatError, message};
 use crate::node::{NodeHandle, PushError};
 use crate::replica::{Push, Rejection};
@@ -45,7 +45,8 @@ struct Endpoint {
 /// The replication endpoint of a node.
 pub fn router(node: NodeHandle) -> Router {
     let room = Arc::new(Semaphore::new(MAX_ALL_BYTES / ROOM_UNIT_BYTES));
-    Router::new().route(CALL, post(push)).with_state(Endpoint { node, room })
+    let facts = Router::new().route(FACTS_CALL, post(questions::answer)).with_state(node.clone());
+    Router::new().route(CALL, post(push)).with_state(Endpoint { node, room }).merge(facts)
 }
 
 async fn push(State(endpoint): State<Endpoint>, request: Request) -> Response {

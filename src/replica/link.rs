@@ -19,6 +19,9 @@ pub(super) const NEVER: MonoMs = MonoMs(u64::MAX);
 /// sent again: its buffer is volatile.
 const RESEND_AFTER_MS: u64 = 1_000;
 
+/// A push that failed after so long says that the peer does not answer.
+const SILENT_MS: u64 = 1_500;
+
 /// How much longer each node waits before it forwards than the one with the next lower id, so that not all do at
 /// once.
 const FORWARD_STAGGER_MS: u64 = 100;
@@ -354,8 +357,9 @@ impl Replica {
             link.lags.clear();
             link.forward.clear();
         }
-        // One failure is a hiccup: the connection may just have been old.
-        if link.failures >= 2 && link.away.is_none() {
+        // One failure is a hiccup: the connection may just have been old. Not when all that time no answer came.
+        let silent = link.asked.is_some_and(|asked| now.mono.since(asked) >= SILENT_MS);
+        if (link.failures >= 2 || silent) && link.away.is_none() {
             link.away = Some(now);
             effects.push(Effect::Peer { link: id, node: link.node, change: PeerChange::Away });
         }

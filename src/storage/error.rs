@@ -104,7 +104,7 @@ impl From<StorageError> for Unreadable {
 
 impl StorageError {
     /// A record that was read and is not what it should be.
-    pub(super) fn damaged(record: impl ToString, problem: impl ToString) -> Self {
+    pub(crate) fn damaged(record: impl ToString, problem: impl ToString) -> Self {
         Self::Damaged { record: record.to_string(), problem: problem.to_string() }
     }
 }

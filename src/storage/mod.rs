@@ -72,8 +72,12 @@ pub trait Snapshot: std::marker::Send + Sync {
     fn keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Siblings)>, StorageError>;
 
     /// The same of the keys that have more than one sibling. Takes no longer when there are many others.
-    fn conflicts(&self, prefix: &str, after: Option<&str>, limit: usize)
-    -> Result<Vec<(String, Siblings)>, StorageError>;
+    fn conflicts(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Siblings)>, StorageError>;
 }
 
 /// How much one batch may hold; a single op may exceed the bytes.

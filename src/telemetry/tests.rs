@@ -181,6 +181,7 @@ async fn after_a_restart_the_spans_come_from_the_log() {
         replica: ReplicaOptions::new("test", NodeId(0), Vec::new()),
         seed: Seed { boot: 1, random: 1 },
         admission: AdmissionLimit { requests: 1_000, bytes: 1 << 20 },
+        addresses: vec![],
     };
     let running = crate::node::start(options, Arc::new(storage), Recovered::default(), Arc::new(NoObserver)).unwrap();
     let mut dots = Vec::new();

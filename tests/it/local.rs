@@ -71,8 +71,13 @@ impl Node {
         replica.digest_interval_ms = 100;
         let seed = Seed { boot: getrandom::u64().unwrap(), random: getrandom::u64().unwrap() };
         let admission = AdmissionLimit { requests: setup.max_waiting, bytes: 64 << 20 };
-        let running =
-            start(NodeOptions { replica, seed, admission }, storage, recovered, Arc::new(NoObserver)).unwrap();
+        let running = start(
+            NodeOptions { replica, seed, admission, addresses: vec![] },
+            storage,
+            recovered,
+            Arc::new(NoObserver),
+        )
+        .unwrap();
         let handle = running.handle.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

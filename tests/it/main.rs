@@ -9,6 +9,7 @@ mod crashes;
 mod disk_faults;
 mod histories;
 mod local;
+mod observed;
 mod otlp;
 mod partitions;
 mod processes;

@@ -6,7 +6,7 @@
 mod replica;
 
 use causeway::causality::{Incarnation, NodeId, Origin};
-use causeway::format::{FormatError, ancestry, checkpoint, frame, identity, message, op, siblings, token};
+use causeway::format::{FormatError, ancestry, checkpoint, facts, frame, identity, message, op, siblings, token};
 
 pub use replica::replica;
 
@@ -69,6 +69,8 @@ pub fn push(input: &[u8]) {
     match kind {
         0 => same(&sealed(rest), message::decode_answer, message::encode_answer),
         1 => same(&sealed(rest), message::decode_rejection, message::encode_rejection),
+        254 => same(&sealed(rest), facts::decode_question, facts::encode_question),
+        255 => same(&sealed(rest), facts::decode_facts, facts::encode_facts),
         _ => same(&sealed(rest), message::decode_push, |push| {
             let ops: Vec<Vec<u8>> = push.ops.iter().map(|read| op::encode(read)).collect();
             message::encode_push(push, &ops)

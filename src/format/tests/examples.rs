@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::causality::{CausalContext, Dot, Hlc, Incarnation, NodeId, Origin, Parents, Seen, VersionVector};
+use crate::format::facts::{Facts, Latency, LinkFacts, Question, Receipt};
 use crate::format::identity::StoredIdentity;
 use crate::replica::{
     Answer, Checkpoint, Entry, Op, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
@@ -103,6 +104,46 @@ pub(super) fn rejections() -> [Rejection; 5] {
         Rejection::Malformed { dot: dot(0, 1, 2), problem: "it writes nothing".into() },
         Rejection::Unreadable("key record does not match its checksum".to_owned()),
     ]
+}
+
+pub(super) fn question() -> Question {
+    Question { cluster: "causeway".to_owned(), to: Some(1), about: Some(dot(0, 0xc0ff_ee00_c0ff_ee00, 1)) }
+}
+
+pub(super) fn facts() -> Facts {
+    let link = LinkFacts {
+        to: Some(2),
+        address: "http://node2.replication:7000".to_owned(),
+        away_since_ms: Some(1_795_000_000_000),
+        why: Some("no progress for 2000 ms".to_owned()),
+        heard_ms: Some(1_794_999_999_000),
+        up_to_date: Some(false),
+        ops_to_ship: 3,
+        bytes_to_ship: 400,
+        oldest_waiting_ms: Some(1_795_000_000_500),
+        latency: Some(Latency { ops: 100, p50_us: 640, p99_us: 2_000, max_us: 2_345 }),
+    };
+    Facts {
+        node: 1,
+        version: "0.1.0".to_owned(),
+        started_ms: 1_794_000_000_000,
+        keys: 10,
+        siblings: 13,
+        conflicts: 2,
+        disk_bytes: 1 << 20,
+        read_only: true,
+        waiting_requests: 4,
+        waiting_ops: 5,
+        position: 42,
+        vector: vector().entries().collect(),
+        links: vec![link, LinkFacts::default()],
+        receipt: Some(Receipt {
+            dot: dot(0, 0xc0ff_ee00_c0ff_ee00, 1),
+            has: true,
+            visible_ms: Some(1_795_000_000_001),
+            waits_for: vec![dot(2, 0x5555_6666_7777_8888, 1)],
+        }),
+    }
 }
 
 /// What a write with a context answers.

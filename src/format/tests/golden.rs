@@ -3,7 +3,7 @@
 
 use super::examples;
 use crate::causality::CausalContext;
-use crate::format::{ancestry, checkpoint, identity, message, op, siblings, token};
+use crate::format::{ancestry, checkpoint, facts, identity, message, op, siblings, token};
 
 macro_rules! golden {
     ($name:ident, $value:expr, $encode:expr, $decode:expr) => {
@@ -22,6 +22,8 @@ golden!(plain_op, examples::plain_op(), op::encode, op::decode);
 golden!(siblings, examples::siblings(), siblings::encode, siblings::decode);
 golden!(checkpoint, examples::checkpoint(), checkpoint::encode, checkpoint::decode);
 golden!(identity, examples::identity(), identity::encode, identity::decode);
+golden!(question, examples::question(), facts::encode_question, facts::decode_question);
+golden!(facts, examples::facts(), facts::encode_facts, facts::decode_facts);
 golden!(answer, examples::answer(), message::encode_answer, message::decode_answer);
 golden!(ancestry, examples::parents(), |parents: &Vec<_>| ancestry::encode(parents), |bytes: &[u8]| ancestry::decode(
     examples::op().dot.origin,

@@ -20,7 +20,7 @@ use strategies::{any_answer, any_checkpoint, any_op, any_push, any_rejection, an
 type Decode = fn(&[u8]) -> Result<(), FormatError>;
 
 /// Every decoder of frames.
-const DECODERS: [(&str, Decode); 8] = [
+const DECODERS: [(&str, Decode); 10] = [
     ("op", |bytes| op::decode(bytes).map(drop)),
     ("siblings", |bytes| siblings::decode(bytes).map(drop)),
     ("checkpoint", |bytes| checkpoint::decode(bytes).map(drop)),
@@ -29,6 +29,8 @@ const DECODERS: [(&str, Decode); 8] = [
     ("push", |bytes| message::decode_push(bytes).map(drop)),
     ("answer", |bytes| message::decode_answer(bytes).map(drop)),
     ("rejection", |bytes| message::decode_rejection(bytes).map(drop)),
+    ("question", |bytes| facts::decode_question(bytes).map(drop)),
+    ("facts", |bytes| facts::decode_facts(bytes).map(drop)),
 ];
 
 proptest! {

@@ -33,7 +33,11 @@ impl OpLog {
     }
 
     /// The ops behind a position, as many as fit.
-    pub(in crate::storage) fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
+    pub(in crate::storage) fn ops_after(
+        &self,
+        position: u64,
+        limit: BatchLimit,
+    ) -> Result<Vec<StoredOp>, StorageError> {
         let mut batch = Batch { ops: Vec::new(), bytes: 0, limit };
         let place = {
             let committed = self.read_committed();

@@ -128,4 +128,8 @@ impl Snapshot for UnreadableSnapshot {
     fn keys(&self, _: &str, _: Option<&str>, _: usize) -> Result<Vec<(String, Siblings)>, StorageError> {
         Err(StorageError::Damaged { record: "a key".to_owned(), problem: "its checksum is wrong".to_owned() })
     }
+
+    fn conflicts(&self, prefix: &str, _: Option<&str>, _: usize) -> Result<Vec<(String, Siblings)>, StorageError> {
+        self.keys(prefix, None, 1)
+    }
 }

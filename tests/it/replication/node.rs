@@ -62,8 +62,8 @@ impl Setup {
         let handle = running.handle.clone();
         telemetry.attach(handle.clone());
         let urls = self.peers.iter().map(|(_, port)| format!("http://127.0.0.1:{port}")).collect();
-        let orders = std::mem::take(&mut running.orders);
-        let senders = peers::spawn(urls, orders, handle.clone(), tries.clone(), self.senders.clone());
+        let (orders, questions) = (std::mem::take(&mut running.orders), std::mem::take(&mut running.questions));
+        let senders = peers::spawn(urls, orders, questions, handle.clone(), tries.clone(), self.senders.clone());
         let options = HttpOptions { tracer: telemetry.tracer(), ..HttpOptions::default() };
         let router = http::app(handle.clone(), options).merge(peers::router(handle.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -93,6 +93,7 @@ impl Setup {
             replica: ReplicaOptions::new(self.cluster, NodeId(self.id), peers),
             seed: Seed { boot: getrandom::u64().unwrap(), random: getrandom::u64().unwrap() },
             admission: AdmissionLimit { requests: 1_000, bytes: 64 << 20 },
+            addresses: vec![],
         };
         causeway::node::start(options, Arc::new(storage), recovered, observer).unwrap()
     }

@@ -1,0 +1,171 @@
+//! What nodes tell each other for people to see: a question, and the facts that answer it. Nothing is decided by them;
+//! times are the teller's own, in milliseconds since 1970.
+
+use minicbor::{Decode, Encode};
+
+use super::{FormatError, dto};
+use crate::causality::Dot;
+
+const QUESTION: &str = "question";
+const FACTS: &str = "facts";
+const VERSION: u8 = 1;
+
+/// Asks a node what it knows of itself and its links.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Question {
+    /// The asker's cluster; another's is refused.
+    #[n(0)]
+    pub cluster: String,
+    /// The node meant; `None` while a peer known only by its address has not said who it is.
+    #[n(1)]
+    pub to: Option<u32>,
+    /// A write to be looked for.
+    #[n(2)]
+    pub about: Option<Dot>,
+}
+
+/// What a node knows of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Facts {
+    /// Its id.
+    #[n(0)]
+    pub node: u32,
+    /// Of its program.
+    #[n(1)]
+    pub version: String,
+    /// When it started.
+    #[n(2)]
+    pub started_ms: u64,
+    /// Keys that have a value.
+    #[n(3)]
+    pub keys: u64,
+    /// Values of all keys together.
+    #[n(4)]
+    pub siblings: u64,
+    /// Keys that have more than one.
+    #[n(5)]
+    pub conflicts: u64,
+    /// What its data takes on disk.
+    #[n(6)]
+    pub disk_bytes: u64,
+    /// Whether it takes writes no more, because a commit failed.
+    #[n(7)]
+    pub read_only: bool,
+    /// Writes and pushes that wait for its disk.
+    #[n(8)]
+    pub waiting_requests: u64,
+    /// Ops that it received and can't show yet.
+    #[n(9)]
+    pub waiting_ops: u64,
+    /// The position of the last op of its log.
+    #[n(10)]
+    pub position: u64,
+    /// Its version vector's entries.
+    #[n(11)]
+    pub vector: Vec<Dot>,
+    /// What it knows of each peer that it has.
+    #[n(12)]
+    pub links: Vec<LinkFacts>,
+    /// The write that was asked for.
+    #[n(13)]
+    pub receipt: Option<Receipt>,
+}
+
+/// What a node knows of the way from it to one of its peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct LinkFacts {
+    /// The peer, if it has ever said who it is.
+    #[n(0)]
+    pub to: Option<u32>,
+    /// Where it is looked for.
+    #[n(1)]
+    pub address: String,
+    /// Since when it does not answer.
+    #[n(2)]
+    pub away_since_ms: Option<u64>,
+    /// Why not, in a sentence.
+    #[n(3)]
+    pub why: Option<String>,
+    /// When it last answered or was heard.
+    #[n(4)]
+    pub heard_ms: Option<u64>,
+    /// Whether it has all that is visible on this node, by its newest statement.
+    #[n(5)]
+    pub up_to_date: Option<bool>,
+    /// Ops of this node's log that it lacks.
+    #[n(6)]
+    pub ops_to_ship: u64,
+    /// Their bytes.
+    #[n(7)]
+    pub bytes_to_ship: u64,
+    /// When the first of them was accepted.
+    #[n(8)]
+    pub oldest_waiting_ms: Option<u64>,
+    /// How long this node's own writes took to get there, lately.
+    #[n(9)]
+    pub latency: Option<Latency>,
+}
+
+/// From a write's acceptance to its acknowledgement by a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Latency {
+    /// How many writes this is of.
+    #[n(0)]
+    pub ops: u64,
+    /// Half of them took at most so many microseconds.
+    #[n(1)]
+    pub p50_us: u64,
+    /// Of a hundred of them, 99 took at most so many.
+    #[n(2)]
+    pub p99_us: u64,
+    /// The longest.
+    #[n(3)]
+    pub max_us: u64,
+}
+
+/// What a node knows of one write's arrival on it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Receipt {
+    /// The write.
+    #[n(0)]
+    pub dot: Dot,
+    /// Whether it is visible there.
+    #[n(1)]
+    pub has: bool,
+    /// Since when, if the node still knows.
+    #[n(2)]
+    pub visible_ms: Option<u64>,
+    /// What else must come before ops that this node holds back can be shown.
+    #[n(3)]
+    pub waits_for: Vec<Dot>,
+}
+
+/// The bytes of a question.
+pub fn encode_question(question: &Question) -> Vec<u8> {
+    dto::seal(VERSION, question)
+}
+
+/// The question of these bytes.
+pub fn decode_question(bytes: &[u8]) -> Result<Question, FormatError> {
+    let question: Question = dto::open(QUESTION, VERSION, bytes)?;
+    question.about.map_or(Ok(()), |dot| dto::check_dot(QUESTION, dot).map(drop))?;
+    Ok(question)
+}
+
+/// The bytes of facts.
+pub fn encode_facts(facts: &Facts) -> Vec<u8> {
+    dto::seal(VERSION, facts)
+}
+
+/// The facts of these bytes.
+pub fn decode_facts(bytes: &[u8]) -> Result<Facts, FormatError> {
+    let facts: Facts = dto::open(FACTS, VERSION, bytes)?;
+    let of_receipt = facts.receipt.iter().flat_map(|receipt| receipt.waits_for.iter().chain([&receipt.dot]));
+    facts.vector.iter().chain(of_receipt).try_for_each(|dot| dto::check_dot(FACTS, *dot).map(drop))?;
+    Ok(facts)
+}

@@ -1,0 +1,272 @@
+//! `GET /cluster`: all nodes and the ways between them, as this node knows them; `GET /cluster/events`: the same again and
+//! again. What other nodes say of themselves is asked of them now; where they don't answer, it is what they said last.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::problem::{Kind, Problem};
+use super::status::vector;
+use super::view::{self, NO_STORE, time};
+use super::{App, Shared, blocking, query};
+use crate::causality::WallMs;
+use crate::format::facts::{Facts, Latency, LinkFacts};
+use crate::node::{Told, wall_now};
+use crate::replica::View;
+
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+
+/// How long other nodes may take to say what they know.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Who may be sent events at once.
+pub(super) const MAX_WATCHERS: usize = 64;
+
+/// Events come at most this often, and at least so often.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The cluster as one node knows it.
+#[derive(Serialize)]
+struct Cluster<'a> {
+    node: u32,
+    cluster: &'a str,
+    at: String,
+    /// Where to see a trace; `{trace_id}` stands for its id.
+    traces_url: Option<&'a str>,
+    nodes: Vec<NodeView>,
+}
+
+#[derive(Serialize, PartialEq)]
+struct NodeView {
+    /// Its id; `null` while it has never said.
+    node: Option<u32>,
+    /// Where this node looks for it; `null` for itself.
+    address: Option<String>,
+    #[serde(rename = "self")]
+    is_self: bool,
+    /// How old the facts are.
+    age_ms: Option<u64>,
+    facts: Option<FactsView>,
+}
+
+/// What a node says of itself.
+#[derive(Serialize, PartialEq)]
+struct FactsView {
+    version: String,
+    started: String,
+    keys: u64,
+    siblings: u64,
+    conflicts: u64,
+    disk_bytes: u64,
+    read_only: bool,
+    waiting_requests: u64,
+    /// Ops that can't be shown yet.
+    delivery_buffer: u64,
+    log_ops: u64,
+    vector: BTreeMap<String, u64>,
+    links: Vec<LinkFactsView>,
+}
+
+/// The way from that node to one of its peers.
+#[derive(Serialize, PartialEq)]
+struct LinkFactsView {
+    to: Option<u32>,
+    address: String,
+    away_since: Option<String>,
+    why: Option<String>,
+    heard: Option<String>,
+    up_to_date: Option<bool>,
+    ops_to_ship: u64,
+    bytes_to_ship: u64,
+    oldest_waiting: Option<String>,
+    latency_ms: Option<LatencyView>,
+}
+
+/// From a write's acceptance to its acknowledgement, in milliseconds.
+#[derive(Serialize, PartialEq)]
+pub(super) struct LatencyView {
+    ops: u64,
+    p50: f64,
+    p99: f64,
+    max: f64,
+}
+
+impl From<Latency> for LatencyView {
+    fn from(latency: Latency) -> Self {
+        let ms = |us: u64| us as f64 / 1e3;
+        let Latency { ops, p50_us, p99_us, max_us } = latency;
+        Self { ops, p50: ms(p50_us), p99: ms(p99_us), max: ms(max_us) }
+    }
+}
+
+impl From<&Facts> for FactsView {
+    fn from(facts: &Facts) -> Self {
+        Self {
+            version: facts.version.clone(),
+            started: time(WallMs(facts.started_ms)),
+            keys: facts.keys,
+            siblings: facts.siblings,
+            conflicts: facts.conflicts,
+            disk_bytes: facts.disk_bytes,
+            read_only: facts.read_only,
+            waiting_requests: facts.waiting_requests,
+            delivery_buffer: facts.waiting_ops,
+            log_ops: facts.position,
+            vector: vector(&facts.vector),
+            links: facts.links.iter().map(LinkFactsView::from).collect(),
+        }
+    }
+}
+
+impl From<&LinkFacts> for LinkFactsView {
+    fn from(link: &LinkFacts) -> Self {
+        let time = |at: Option<u64>| at.map(|at| time(WallMs(at)));
+        Self {
+            to: link.to,
+            address: link.address.clone(),
+            away_since: time(link.away_since_ms),
+            why: link.why.clone(),
+            heard: time(link.heard_ms),
+            up_to_date: link.up_to_date,
+            ops_to_ship: link.ops_to_ship,
+            bytes_to_ship: link.bytes_to_ship,
+            oldest_waiting: time(link.oldest_waiting_ms),
+            latency_ms: link.latency.map(LatencyView::from),
+        }
+    }
+}
+
+pub(super) async fn cluster(State(app): Shared, request: Request) -> Result<Response, Problem> {
+    let [] = query::params(request.uri().query(), [])?;
+    let told = app.node.ask(None, PATIENCE).await;
+    let nodes = nodes(&app, told).await?;
+    Ok(view::json(&whole(&app, nodes)))
+}
+
+fn whole(app: &App, nodes: Vec<NodeView>) -> Cluster<'_> {
+    let members = app.node.members();
+    Cluster {
+        node: members.own.0,
+        cluster: &members.cluster,
+        at: time(wall_now()),
+        traces_url: app.options.traces_url.as_deref(),
+        nodes,
+    }
+}
+
+/// All nodes of the configured list, by id; those that never said theirs last. `told`: what the others said.
+async fn nodes(app: &Arc<App>, told: Vec<Option<Told>>) -> Result<Vec<NodeView>, Problem> {
+    let node = app.node.clone();
+    let own = blocking(move || Ok(node.facts(None)?)).await?;
+    let ways = own.links.iter().zip(told);
+    let mut nodes: Vec<NodeView> = ways.map(|(link, told)| other(link, told)).collect();
+    let facts = Some(FactsView::from(&own));
+    nodes.push(NodeView { node: Some(own.node), address: None, is_self: true, age_ms: Some(0), facts });
+    nodes.sort_by_key(|node| (node.node.is_none(), node.node));
+    Ok(nodes)
+}
+
+fn other(link: &LinkFacts, told: Option<Told>) -> NodeView {
+    // What the address answered before may have been another node.
+    let told = told.filter(|told| link.to.is_none_or(|node| node == told.facts.node));
+    NodeView {
+        node: link.to,
+        address: Some(link.address.clone()),
+        is_self: false,
+        age_ms: told.as_ref().map(|told| told.at.elapsed().as_millis() as u64),
+        facts: told.map(|told| FactsView::from(&*told.facts)),
+    }
+}
+
+/// Who watches, and what was last shown to it.
+struct Watcher {
+    app: Arc<App>,
+    _place: OwnedSemaphorePermit,
+    shown: Option<(Instant, Vec<NodeView>)>,
+}
+
+pub(super) async fn events(State(app): Shared, request: Request) -> Result<Response, Problem> {
+    let [] = query::params(request.uri().query(), [])?;
+    let place = watch_place(&app.cluster_watchers)?;
+    let watcher = Watcher { app, _place: place, shown: None };
+    // Made when the connection has room for it: whoever does not read costs nothing.
+    let events = stream::unfold(watcher, |mut watcher| async move {
+        let event = watcher.next().await?;
+        Some((Ok::<_, Infallible>(event), watcher))
+    });
+    let headers = [(CONTENT_TYPE, EVENT_STREAM), (CACHE_CONTROL, NO_STORE)];
+    Ok((headers, Body::from_stream(events)).into_response())
+}
+
+/// A place among those who are sent events.
+fn watch_place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    places.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(Kind::Overloaded, "as many as may are watching the cluster from this node already")
+            .with("limit", MAX_WATCHERS)
+    })
+}
+
+impl Watcher {
+    /// The next event: when something changed, and not only the age of facts. `None`: the node is stopping.
+    async fn next(&mut self) -> Option<Bytes> {
+        let nodes = match self.shown.take() {
+            None => nodes(&self.app, self.app.node.ask(None, PATIENCE).await).await.ok()?,
+            Some((at, shown)) => loop {
+                let before = away(&self.app.node.status().view);
+                // A way that is cut or back is shown at once.
+                self.app.node.until(SHORTEST_PAUSE, |view| away(view) != before).await;
+                let node = self.app.node.clone();
+                // Those who don't answer must not hold up what is known; what the others say is shown the next time.
+                tokio::spawn(async move { node.ask(None, PATIENCE).await });
+                let nodes = nodes(&self.app, self.app.node.told()).await.ok()?;
+                if at.elapsed() >= LONGEST_PAUSE || !same(&nodes, &shown) {
+                    break nodes;
+                }
+            },
+        };
+        let whole = whole(&self.app, nodes);
+        let data = serde_json::to_string(&whole).expect("text, numbers, lists and maps by text become JSON");
+        let event = Bytes::from(format!("event: cluster\ndata: {data}\n\n"));
+        self.shown = Some((Instant::now(), whole.nodes));
+        Some(event)
+    }
+}
+
+/// Which peers don't answer.
+fn away(view: &View) -> Vec<bool> {
+    view.links.iter().map(|link| link.away_since.is_some()).collect()
+}
+
+/// Whether these say the same, apart from how old it is and when somebody was last heard.
+fn same(left: &[NodeView], right: &[NodeView]) -> bool {
+    let same_link = |(left, right): (&LinkFactsView, &LinkFactsView)| {
+        (left.to, &left.away_since, left.ops_to_ship, left.up_to_date)
+            == (right.to, &right.away_since, right.ops_to_ship, right.up_to_date)
+    };
+    let same_facts = |left: &FactsView, right: &FactsView| {
+        (&left.vector, left.read_only, left.delivery_buffer) == (&right.vector, right.read_only, right.delivery_buffer)
+            && left.links.len() == right.links.len()
+            && left.links.iter().zip(&right.links).all(same_link)
+    };
+    let same_node = |(left, right): (&NodeView, &NodeView)| {
+        left.node == right.node
+            && match (&left.facts, &right.facts) {
+                (Some(left), Some(right)) => same_facts(left, right),
+                (None, None) => true,
+                _ => false,
+            }
+    };
+    left.len() == right.len() && left.iter().zip(right).all(same_node)
+}

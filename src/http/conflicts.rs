@@ -1,0 +1,54 @@
+//! `GET /conflicts`: the keys that have more than one sibling, with them, in byte order, a page at a time.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde::Serialize;
+
+use super::keys::page_limit;
+use super::problem::Problem;
+use super::session::Session;
+use super::view::{self, KeySiblings, Resolve, Room};
+use super::{App, Shared, blocking, query};
+
+/// A page of keys.
+#[derive(Serialize)]
+struct Page<'a> {
+    keys: &'a [KeySiblings<'a>],
+    context: &'a str,
+    /// What `after` must be to get the next page; `null` on the last.
+    next: Option<&'a str>,
+}
+
+/// How many keys are fetched at once: with the most siblings of a megabyte each that is not little.
+const STEP: usize = 16;
+
+pub(super) async fn conflicts(State(app): Shared, request: Request) -> Result<Response, Problem> {
+    let [prefix, after, limit] = query::params(request.uri().query(), ["prefix", "after", "limit"])?;
+    let limit = page_limit(limit.as_deref(), app.options.limits.page_keys)?;
+    Session::of(request.headers(), &app.options)?.reached(&app).await?;
+    let (prefix, after) = (prefix.unwrap_or_default().into_owned(), after.map(|after| after.into_owned()));
+    blocking(move || page(&app, &prefix, after, limit)).await
+}
+
+fn page(app: &App, prefix: &str, mut after: Option<String>, limit: usize) -> Result<Response, Problem> {
+    let snapshot = app.node.snapshot()?;
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    // One more than the page shows, to know whether another follows; and no more than there is room for.
+    while found.len() <= limit && bytes <= app.options.limits.answer_bytes {
+        let step = snapshot.conflicts(prefix, after.as_deref(), STEP.min(limit + 1 - found.len()))?;
+        let Some((last, _)) = step.last() else { break };
+        after = Some(last.clone());
+        bytes +=
+            step.iter().flat_map(|(_, siblings)| siblings.iter()).map(|sibling| sibling.value.len()).sum::<usize>();
+        found.extend(step);
+    }
+    let mut room = Room::new(app.options.limits.answer_bytes);
+    let views =
+        found.iter().take(limit).map(|(key, siblings)| KeySiblings::new(key, siblings, Resolve::All, &mut room));
+    let shown: Vec<KeySiblings> = views.take_while(|view| !view.shows_nothing_of_some()).collect();
+    let more = shown.len() < found.len() || bytes > app.options.limits.answer_bytes;
+    let next = shown.last().filter(|_| more).map(KeySiblings::key);
+    let token = app.tokens.of(snapshot.vector());
+    Ok(view::json_with_context(&Page { keys: &shown, context: &token.text, next }, &token.text))
+}

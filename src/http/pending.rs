@@ -1,0 +1,78 @@
+//! `GET /pending?peer=N`: what a peer lacks of this node's log, and which keys that is about: of all keys only these can
+//! get siblings there when it gets them.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde::Serialize;
+
+use super::problem::{Kind, Problem, shown};
+use super::query::bad_value;
+use super::view::{self, time};
+use super::{App, Shared, blocking, query};
+use crate::causality::NodeId;
+use crate::format;
+use crate::replica::OpRange;
+use crate::storage::{BatchLimit, StorageError};
+
+/// Of more ops, only the first are looked at.
+const LOOKED_AT: BatchLimit = BatchLimit { ops: 10_000, bytes: 8 << 20 };
+
+/// Of more keys, only so many are named.
+const MAX_KEYS: usize = 1_000;
+
+/// What waits for a peer.
+#[derive(Serialize)]
+struct Pending {
+    peer: u32,
+    ops: u64,
+    bytes: u64,
+    /// When the first of them was accepted.
+    oldest: Option<String>,
+    keys: Vec<KeyView>,
+    keys_left_out: usize,
+    ops_looked_at: usize,
+}
+
+#[derive(Serialize)]
+struct KeyView {
+    key: String,
+    /// The last of the ops that writes it.
+    dot: String,
+}
+
+pub(super) async fn pending(State(app): Shared, request: Request) -> Result<Response, Problem> {
+    let [peer] = query::params(request.uri().query(), ["peer"])?;
+    let text = peer.ok_or_else(|| bad_value("peer", "", "the id of a peer"))?;
+    let peer = text.parse().map_err(|_| bad_value("peer", &text, "the id of a peer"))?;
+    blocking(move || Ok(view::json(&report(&app, NodeId(peer))?))).await
+}
+
+fn report(app: &App, peer: NodeId) -> Result<Pending, Problem> {
+    let view = app.node.status().view;
+    let link = view.links.iter().find(|link| link.node == Some(peer)).ok_or_else(|| {
+        let detail = format!("this node knows no peer {}; GET /status lists those it has", peer.0);
+        Problem::new(Kind::UnknownPeer, detail).with("peer", peer.0)
+    })?;
+    let lacks = view.lacks(link);
+    let stored = app.node.ops(&lacks, LOOKED_AT)?;
+    let mut keys: BTreeMap<String, String> = BTreeMap::new();
+    for op in &stored {
+        let decoded = format::op::decode(&op.bytes);
+        let decoded =
+            decoded.map_err(|error| Problem::new(Kind::StorageUnreadable, format!("op {}: {error}", op.dot)))?;
+        keys.extend(decoded.entries.iter().map(|entry| (shown(&entry.key), op.dot.to_string())));
+    }
+    let keys_left_out = keys.len().saturating_sub(MAX_KEYS);
+    let oldest: Result<_, StorageError> = app.node.oldest(&lacks);
+    Ok(Pending {
+        peer: peer.0,
+        ops: lacks.iter().map(OpRange::count).sum(),
+        bytes: app.node.op_bytes(&lacks)?,
+        oldest: oldest?.map(time),
+        keys: keys.into_iter().take(MAX_KEYS).map(|(key, dot)| KeyView { key, dot }).collect(),
+        keys_left_out,
+        ops_looked_at: stored.len(),
+    })
+}

@@ -1,0 +1,209 @@
+//! What is known of the cluster for people: this node's own facts, and those that its peers told it when asked.
+//!
+//! Nobody is asked unless somebody wants to know, and facts that are young are used again, so that many who look cost
+//! what one costs.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::handle::NodeHandle;
+use crate::causality::{Dot, WallMs};
+use crate::format;
+use crate::format::facts::{Facts, Latency, LinkFacts, Question, Receipt};
+use crate::replica::{LinkId, LinkView, OpRange, View};
+use crate::storage::{BatchLimit, StorageError, StoredOp};
+
+/// A peer that was asked such a short while ago is not asked again.
+const FRESH: Duration = Duration::from_millis(400);
+
+/// Questions to one peer that may wait; more get no answer.
+pub(super) const MAX_QUESTIONS: usize = 16;
+
+/// A question to a peer, for the shell that reaches peers.
+pub struct Asked {
+    /// What to ask it.
+    pub question: Question,
+    reply: oneshot::Sender<Facts>,
+}
+
+impl Asked {
+    /// Hands in the answer. Without one, dropping this says that there is none.
+    pub fn answer(self, facts: Facts) {
+        // Whoever asked may have stopped waiting.
+        let _ = self.reply.send(facts);
+    }
+}
+
+/// What a peer told of itself, and when.
+#[derive(Clone)]
+pub struct Told {
+    /// Its facts.
+    pub facts: Arc<Facts>,
+    /// When they came.
+    pub at: Instant,
+}
+
+/// A way to a peer that failed.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// A short stable word, as in the `error.type` of spans.
+    pub error_type: &'static str,
+    /// A sentence.
+    pub message: String,
+}
+
+/// What a peer told last, and when it was last asked.
+#[derive(Clone, Default)]
+struct Slot {
+    told: Option<Told>,
+    asked: Option<Instant>,
+}
+
+/// What is remembered of the peers, by their place in the configured list.
+pub(super) struct Peers {
+    questions: Vec<mpsc::Sender<Asked>>,
+    told: Mutex<Vec<Slot>>,
+    troubles: Vec<Mutex<Option<Trouble>>>,
+}
+
+impl Peers {
+    pub(super) fn new(questions: Vec<mpsc::Sender<Asked>>) -> Self {
+        let told = Mutex::new(vec![Slot::default(); questions.len()]);
+        Self { troubles: questions.iter().map(|_| Mutex::default()).collect(), questions, told }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Vec<Slot>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    /// Whether it is time to ask again; takes note that it is done.
+    fn may_be_asked(&mut self) -> bool {
+        let due = self.asked.is_none_or(|asked| asked.elapsed() >= FRESH);
+        if due {
+            self.asked = Some(Instant::now());
+        }
+        due
+    }
+}
+
+impl NodeHandle {
+    /// What this node knows of itself, and of a write if one is asked for. May read from the disk.
+    pub fn facts(&self, about: Option<Dot>) -> Result<Facts, StorageError> {
+        let status = self.status();
+        let view = &*status.view;
+        let links = (0..view.links.len()).map(|index| self.link_facts(view, index));
+        Ok(Facts {
+            node: self.members().own.0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_ms: self.shared.started.0,
+            keys: view.totals.keys,
+            siblings: view.totals.siblings,
+            conflicts: view.totals.conflicts,
+            disk_bytes: self.disk_bytes()?,
+            read_only: view.read_only,
+            waiting_requests: status.waiting_requests as u64,
+            waiting_ops: view.waiting_ops as u64,
+            position: view.position,
+            vector: view.vector.entries().collect(),
+            links: links.collect::<Result<_, _>>()?,
+            receipt: about.map(|dot| self.receipt(view, dot)).transpose()?,
+        })
+    }
+
+    /// What this node knows of one write's arrival here.
+    fn receipt(&self, view: &View, dot: Dot) -> Result<Receipt, StorageError> {
+        let visible = self.logged(dot)?.and_then(|stored| self.shared.history.visible_at(stored.position));
+        let has = view.ancestry.covers(&view.vector, dot);
+        let waits_for = if has { Vec::new() } else { view.waiting_for.iter().copied().collect() };
+        Ok(Receipt { dot, has, visible_ms: visible.map(|at| at.0), waits_for })
+    }
+
+    /// An op, if the log has it.
+    pub fn logged(&self, dot: Dot) -> Result<Option<StoredOp>, StorageError> {
+        let range = OpRange { origin: dot.origin, first: dot.counter, last: dot.counter };
+        Ok(self.ops(&[range], BatchLimit { ops: 1, bytes: 1 })?.into_iter().next())
+    }
+
+    fn link_facts(&self, view: &View, index: usize) -> Result<LinkFacts, StorageError> {
+        let link: &LinkView = &view.links[index];
+        let lacks = view.lacks(link);
+        let why = link.away_since.and_then(|_| self.trouble(LinkId(index))).map(|trouble| trouble.message);
+        Ok(LinkFacts {
+            to: link.node.map(|node| node.0),
+            address: self.members().addresses.get(index).cloned().unwrap_or_default(),
+            away_since_ms: link.away_since.map(|at| at.0),
+            why,
+            heard_ms: link.heard.map(|at| at.0),
+            up_to_date: link.vector.as_ref().map(|theirs| view.ancestry.includes(theirs, &view.vector)),
+            ops_to_ship: lacks.iter().map(OpRange::count).sum(),
+            bytes_to_ship: self.op_bytes(&lacks)?,
+            oldest_waiting_ms: self.oldest(&lacks)?.map(|at| at.0),
+            latency: link.node.and_then(|node| self.shared.history.recent_latency(node, super::wall_now())),
+        })
+    }
+
+    /// When the first op of these was accepted, by its own clock reading.
+    pub fn oldest(&self, ranges: &[OpRange]) -> Result<Option<WallMs>, StorageError> {
+        if ranges.is_empty() {
+            return Ok(None);
+        }
+        let Some(stored) = self.ops(ranges, BatchLimit { ops: 1, bytes: 1 })?.into_iter().next() else {
+            return Ok(None);
+        };
+        match format::op::decode(&stored.bytes) {
+            Ok(op) => Ok(Some(op.hlc.wall())),
+            Err(error) => Err(StorageError::damaged(format!("op {}", stored.dot), error)),
+        }
+    }
+
+    /// How long this node's own writes took to reach a peer, step by step (of [`STEP_MS`](super::STEP_MS)), each with
+    /// when it began. Steps without writes are left out.
+    pub fn latencies(&self, link: &LinkView) -> Vec<(WallMs, Latency)> {
+        link.node.map_or_else(Vec::new, |node| self.shared.history.latencies(node))
+    }
+
+    /// Asks all peers for their facts, for `wait` at most; what each told last, in the order of the configured list. Facts
+    /// about a write are always asked for anew.
+    pub async fn ask(&self, about: Option<Dot>, wait: Duration) -> Vec<Option<Told>> {
+        let view = self.status().view;
+        let asked = view.links.iter().enumerate().map(|(index, link)| async move {
+            if about.is_none() && !self.shared.peers.told()[index].may_be_asked() {
+                return;
+            }
+            let (reply, answer) = oneshot::channel();
+            let cluster = self.members().cluster.to_string();
+            let question = Question { cluster, to: link.node.map(|node| node.0), about };
+            // Too many questions are under way, or nobody reaches peers here: then there is no answer.
+            if self.shared.peers.questions[index].try_send(Asked { question, reply }).is_err() {
+                return;
+            }
+            if let Ok(Ok(facts)) = timeout(wait, answer).await {
+                self.shared.peers.told()[index].told = Some(Told { facts: Arc::new(facts), at: Instant::now() });
+            }
+        });
+        join_all(asked).await;
+        self.told()
+    }
+
+    /// What each peer told last, in the order of the configured list.
+    pub fn told(&self) -> Vec<Option<Told>> {
+        self.shared.peers.told().iter().map(|slot| slot.told.clone()).collect()
+    }
+
+    /// Says how the last try to reach a peer went.
+    pub fn tried(&self, link: LinkId, trouble: Option<Trouble>) {
+        if let Some(slot) = self.shared.peers.troubles.get(link.0) {
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        }
+    }
+
+    fn trouble(&self, link: LinkId) -> Option<Trouble> {
+        self.shared.peers.troubles.get(link.0)?.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

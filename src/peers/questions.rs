@@ -1,0 +1,122 @@
+//! Questions for people: asks peers for their facts, and answers those of others. Over connections of their own, so that
+//! nobody's curiosity holds up a push.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use reqwest::Client;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::FACTS_CALL;
+use super::resolver::SystemResolver;
+use crate::causality::NodeId;
+use crate::format::facts::{self, Facts, Question};
+use crate::format::message;
+use crate::node::{Asked, NodeHandle};
+use crate::replica::Rejection;
+
+/// Questions are a name and a few numbers.
+const MAX_QUESTION_BYTES: usize = 4 << 10;
+
+/// Facts: tens of bytes for each entry of a version vector, some hundred a link.
+const MAX_FACTS_BYTES: usize = 1 << 20;
+
+/// How long an answer may take altogether. Whoever asks waits less.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Questions to one peer that are under way at a time.
+const MAX_ASKING: usize = 4;
+
+/// Asks one peer, until the node has ended.
+pub(super) async fn ask(
+    url: String,
+    mut questions: mpsc::Receiver<Asked>,
+    resolver: SystemResolver,
+    connect_timeout: Duration,
+) {
+    let url: Arc<str> = format!("{url}{FACTS_CALL}").into();
+    let mut asking = JoinSet::new();
+    while let Some(asked) = questions.recv().await {
+        while asking.len() >= MAX_ASKING {
+            asking.join_next().await;
+        }
+        let (url, resolver) = (url.clone(), resolver.clone());
+        asking.spawn(async move {
+            // That there is no answer is all that anybody wants to know: the pushes say what is wrong with the way.
+            if let Some(facts) = fetch(&url, &asked.question, resolver, connect_timeout).await {
+                asked.answer(facts);
+            }
+        });
+    }
+}
+
+async fn fetch(url: &str, question: &Question, resolver: SystemResolver, connect: Duration) -> Option<Facts> {
+    // A connection a question: the address may be another node's by the next.
+    let client = Client::builder()
+        .connect_timeout(connect)
+        .timeout(PATIENCE)
+        .dns_resolver(resolver)
+        .pool_max_idle_per_host(0)
+        .http1_only()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .build()
+        .ok()?;
+    let body = facts::encode_question(question);
+    let mut response = client
+        .post(url)
+        .header(CONTENT_TYPE, message::CONTENT_TYPE)
+        .body(body)
+        .send()
+        .await
+        .ok()?
+        .error_for_status()
+        .ok()?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = response.chunk().await.ok()? {
+        if bytes.len() + piece.len() > MAX_FACTS_BYTES {
+            return None;
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    let facts = facts::decode_facts(&bytes).ok()?;
+    question.to.is_none_or(|to| to == facts.node).then_some(facts)
+}
+
+/// Answers a peer's question.
+pub(super) async fn answer(State(node): State<NodeHandle>, request: Request) -> Response {
+    match take(node, request).await {
+        Ok(facts) => ([(CONTENT_TYPE, message::CONTENT_TYPE)], facts::encode_facts(&facts)).into_response(),
+        Err((status, why)) => (status, why).into_response(),
+    }
+}
+
+async fn take(node: NodeHandle, request: Request) -> Result<Facts, (StatusCode, String)> {
+    let bad = |why: String| (StatusCode::BAD_REQUEST, why);
+    if request.headers().get(CONTENT_TYPE).is_none_or(|found| found != message::CONTENT_TYPE) {
+        let expected = format!("expected content of type {}", message::CONTENT_TYPE);
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, expected));
+    }
+    let body: Body = request.into_body();
+    let bytes = tokio::time::timeout(PATIENCE, to_bytes(body, MAX_QUESTION_BYTES)).await;
+    let bytes = bytes.map_err(|_| (StatusCode::REQUEST_TIMEOUT, "the rest did not come".to_owned()))?;
+    let bytes = bytes.map_err(|error| bad(format!("the question is incomplete or too long: {error}")))?;
+    let question = facts::decode_question(&bytes).map_err(|error| bad(error.to_string()))?;
+    let (own, cluster) = (node.members().own, node.members().cluster.clone());
+    if question.cluster != *cluster {
+        return Err((StatusCode::FORBIDDEN, Rejection::WrongCluster { actual: cluster }.to_string()));
+    }
+    if question.to.is_some_and(|to| NodeId(to) != own) {
+        return Err((StatusCode::MISDIRECTED_REQUEST, Rejection::Misdirected { actual: own }.to_string()));
+    }
+    let facts = tokio::task::spawn_blocking(move || node.facts(question.about)).await;
+    let failed = |why: String| (StatusCode::INTERNAL_SERVER_ERROR, why);
+    facts.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+}
