@@ -138,7 +138,7 @@ async fn events_tell_of_a_cut_and_of_its_end() {
         set_cut(&cluster, 1, cut);
         loop {
             let piece = tokio::time::timeout(Duration::from_secs(20), events.next()).await.expect("an event in time");
-            buffer.push_str(&String::from_utf8(piece.unwrap().unwrap().to_vec()).unwrap());
+            buffer.push_str(std::str::from_utf8(&piece.unwrap().unwrap()).unwrap());
             let Some((event, rest)) = buffer.split_once("\n\n") else { continue };
             let data = event.strip_prefix("event: cluster\ndata: ").expect("an event of the cluster");
             let seen: Value = serde_json::from_str(data).unwrap();
