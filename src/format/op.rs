@@ -18,6 +18,9 @@ const VERSION: u8 = 1;
 /// its other records' keys begin with.)
 pub const MAX_KEY_BYTES: usize = u16::MAX as usize - 1;
 
+/// The number of the field that is the idempotency key, and the last.
+const IDEMPOTENCY_KEY: u8 = 6;
+
 /// What is wrong with an op that could be read.
 pub(super) const NOT_EXACT: &str = "it is not written in the one way an op is written";
 
@@ -144,6 +147,20 @@ pub fn dot(bytes: &[u8]) -> Result<Dot, FormatError> {
         0 => dto::check_dot(WHAT, decoder.decode().map_err(malformed)?),
         _ => Err(FormatError::malformed(WHAT, "it does not begin with its dot")),
     }
+}
+
+/// Whether the op of which [`encode()`] gave these bytes has an idempotency key. Does not look whether it is whole.
+pub fn has_idempotency_key(bytes: &[u8]) -> Result<bool, FormatError> {
+    let payload = bytes.get(1..).ok_or(FormatError::Short { what: WHAT, bytes: bytes.len() })?;
+    let mut decoder = Decoder::new(payload);
+    let malformed = |error| FormatError::malformed(WHAT, error);
+    for _ in 0..decoder.map().map_err(malformed)?.unwrap_or(0) {
+        match decoder.u8().map_err(malformed)? {
+            IDEMPOTENCY_KEY => return Ok(true),
+            _ => decoder.skip().map_err(malformed)?,
+        }
+    }
+    Ok(false)
 }
 
 /// What these bytes read as, however they are written and whatever is wrong with it.

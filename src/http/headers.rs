@@ -1,25 +1,28 @@
 //! What the headers of a request say, and those of an answer.
 
+use std::sync::Arc;
+
 use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::problem::{Kind, Problem};
+use crate::replica::MAX_IDEMPOTENCY_KEY_BYTES;
 
 pub(super) const CAUSAL_CONTEXT: HeaderName = HeaderName::from_static("causal-context");
 pub(super) const CAUSEWAY_SIBLINGS: HeaderName = HeaderName::from_static("causeway-siblings");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Refuses conditions and promises that a write does not know: ignoring one would change what it means.
+/// Refuses conditions that a write does not know: ignoring one would change what it means.
 pub(super) fn no_conditions(headers: &HeaderMap) -> Result<(), Problem> {
     for (name, shown, instead) in [
         (IF_MATCH, "If-Match", "pass the Causal-Context of what you read"),
         (IF_NONE_MATCH, "If-None-Match", "pass the Causal-Context of what you read"),
         (IF_UNMODIFIED_SINCE, "If-Unmodified-Since", "pass the Causal-Context of what you read"),
-        (IDEMPOTENCY_KEY, "Idempotency-Key", "a write that is sent again replaces the first unless it has a context"),
     ] {
         if headers.contains_key(name) {
             let detail = format!("writes take no {shown}; {instead}");
@@ -27,6 +30,27 @@ pub(super) fn no_conditions(headers: &HeaderMap) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// The client's name for a write, by which it is known when it is sent again.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
+    let bad = |why: &str| {
+        let detail = format!("the header Idempotency-Key {why}");
+        Problem::new(Kind::BadHeader, detail).with("header", "Idempotency-Key").with("limit", MAX_IDEMPOTENCY_KEY_BYTES)
+    };
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(bad("is given more than once"));
+    }
+    let is_visible = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    let text = value.to_str().ok().filter(is_visible);
+    let text = text.ok_or_else(|| bad("has something else than visible ASCII characters"))?;
+    match text.len() {
+        0 => Err(bad("is empty")),
+        1..=MAX_IDEMPOTENCY_KEY_BYTES => Ok(Some(text.into())),
+        bytes => Err(bad(&format!("has {bytes} characters, the limit is {MAX_IDEMPOTENCY_KEY_BYTES}"))),
+    }
 }
 
 /// Whether the client would rather have JSON than the plain value: it names `application/json`, and not

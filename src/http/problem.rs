@@ -50,6 +50,7 @@ pub(super) enum Kind {
     EmptyKey,
     NoEntries,
     TooManyAcks,
+    IdempotencyKeyReused,
     Internal,
     OutcomeUnknown,
     StorageUnreadable,
@@ -110,6 +111,11 @@ impl Kind {
                 S::UNPROCESSABLE_ENTITY,
                 "/problems/too-many-acks",
                 "More acknowledgements wanted than there are nodes",
+            ),
+            Self::IdempotencyKeyReused => (
+                S::UNPROCESSABLE_ENTITY,
+                "/problems/idempotency-key-reused",
+                "The idempotency key is that of another write",
             ),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "/problems/internal", "A bug in this server"),
             Self::OutcomeUnknown => {
@@ -228,6 +234,9 @@ impl From<SetError> for Problem {
             SetError::Overloaded(_) => Self::new(Kind::Overloaded, detail),
             SetError::Stopping => {
                 Self::new(Kind::Stopping, "this node is stopping; whether the write was still made is unknown")
+            }
+            SetError::Refused(WriteError::KeyReused { dot }) => {
+                Self::new(Kind::IdempotencyKeyReused, detail).with("dot", dot.to_string())
             }
             SetError::Refused(WriteError::ReadOnly) => Self::new(Kind::ReadOnly, detail),
             SetError::Refused(WriteError::OutcomeUnknown) => Self::new(Kind::OutcomeUnknown, detail),

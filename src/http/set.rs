@@ -1,7 +1,7 @@
 //! `PATCH /set`: one op, all or nothing.
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use super::session::Session;
 use super::{Shared, body, headers, json, query, spans, view};
 use crate::causality::CausalContext;
 use crate::format::token;
-use crate::replica::{Replaces, Write};
+use crate::replica::{Once, Replaces, Write};
 
 /// A write that is on this node's disk.
 #[derive(Serialize)]
@@ -23,6 +23,7 @@ struct Answer<'a> {
 
 pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response, Problem> {
     headers::no_conditions(request.headers())?;
+    let key = headers::idempotency_key(request.headers())?;
     let session = Session::of(request.headers(), &app.options)?;
     let [replaces, acks] = query::params(request.uri().query(), ["replaces", "acks"])?;
     let replaces = replaces_of(replaces.as_deref(), session.context.as_ref())?;
@@ -34,7 +35,8 @@ pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response
     drop(text);
 
     session.reached(&app).await?;
-    let written = app.node.write(Write { entries, replaces, trace, idempotency_key: None }).await?;
+    let once = key.map(|key| Once { key, context: session.context.clone().unwrap_or_default() });
+    let written = app.node.write(Write { entries, replaces, trace, once }).await?;
     spans::note_dot(written.dot);
 
     // It is on this node's disk; whoever asks for no more need not look further.
@@ -51,6 +53,9 @@ pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response
     let answer = Answer { dot: written.dot.to_string(), context: &token, durable_on };
     let mut response = view::json_with_context(&answer, &token);
     *response.status_mut() = if enough { StatusCode::OK } else { StatusCode::ACCEPTED };
+    if written.replayed {
+        response.headers_mut().insert(headers::IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
     Ok(response)
 }
 

@@ -70,12 +70,7 @@ fn start_on(storage: Arc<Gated>, admission: AdmissionLimit) -> Running {
 const ROOMY: AdmissionLimit = AdmissionLimit { requests: 1_000, bytes: 1 << 20 };
 
 fn write(key: &str, value: &str) -> Write {
-    Write {
-        entries: vec![(key.into(), Some(value.into()))],
-        replaces: Replaces::Held,
-        trace: None,
-        idempotency_key: None,
-    }
+    Write { entries: vec![(key.into(), Some(value.into()))], replaces: Replaces::Held, trace: None, once: None }
 }
 
 async fn wait_until(condition: impl Fn() -> bool) {

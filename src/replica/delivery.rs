@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::effect::Now;
 use super::op::Op;
-use crate::causality::{Dot, NodeId, WallMs};
+use crate::causality::{Dot, NodeId};
 
 /// An op with how it came here.
 #[derive(Clone, Debug)]
 pub(super) struct Received {
     pub(super) op: Arc<Op>,
     pub(super) from: NodeId,
-    pub(super) at: WallMs,
+    pub(super) at: Now,
 }
 
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::message::{Answer, Push, Rejection};
 use super::op::{Key, Op, TraceContext, Value};
+use super::repeats::KeyedOps;
 use super::siblings::Siblings;
 use crate::causality::{Ancestry, CausalContext, Dot, Hlc, NodeId, Origin, VersionVector, WallMs};
 
@@ -134,8 +135,17 @@ pub struct Write {
     pub replaces: Replaces,
     /// The span of the client's request.
     pub trace: Option<TraceContext>,
-    /// The client's name for the request.
-    pub idempotency_key: Option<Arc<str>>,
+    /// What makes it one op however often it is sent, if the client wants that.
+    pub once: Option<Once>,
+}
+
+/// By what a write that is sent again is known, and answered.
+#[derive(Clone, Debug)]
+pub struct Once {
+    /// The client's name for the write: 1 to [`MAX_IDEMPOTENCY_KEY_BYTES`](super::MAX_IDEMPOTENCY_KEY_BYTES) bytes.
+    pub key: Arc<str>,
+    /// What the client has seen besides, which an answer to a repeat goes on from.
+    pub context: CausalContext,
 }
 
 /// Which siblings a write replaces.
@@ -154,6 +164,8 @@ pub struct Written {
     pub dot: Dot,
     /// What its client has seen now.
     pub context: CausalContext,
+    /// Whether it was written by an earlier request, of which this was a repeat.
+    pub replayed: bool,
 }
 
 /// A write that was not accepted. Nothing changed, except where it says that this is unknown.
@@ -170,6 +182,12 @@ pub enum WriteError {
         siblings: usize,
         /// How many it may have.
         limit: usize,
+    },
+    /// The op that has its idempotency key has other entries.
+    #[error("the idempotency key was used before, for the write {dot}, which has other keys or values")]
+    KeyReused {
+        /// That op.
+        dot: Dot,
     },
     /// An earlier commit failed.
     #[error("this node is read-only until it is restarted: a commit failed")]
@@ -227,6 +245,8 @@ pub struct Recovered {
     pub checkpoint: Checkpoint,
     /// The parents of every incarnation ever applied.
     pub ancestry: Ancestry,
+    /// The ops at the end of the log that have an idempotency key.
+    pub keyed: KeyedOps,
 }
 
 /// Consecutive ops of one origin, both ends included.

@@ -41,6 +41,11 @@
 //! send grows with their number, not with its square. A lost message needs no handling of its own: the next statement
 //! shows what is missing.
 //!
+//! # Repeats
+//!
+//! A write may carry a key by which it is known when it is sent again. The op keeps it, so every node that has the op
+//! answers a repeat with it, for a bounded time ([`repeats`]).
+//!
 //! # Incarnations
 //!
 //! A start opens a new random incarnation of the node's counter at its first write, and so does a node that
@@ -57,6 +62,7 @@ mod link;
 mod message;
 mod op;
 mod receive;
+mod repeats;
 mod siblings;
 mod staging;
 #[cfg(test)]
@@ -67,17 +73,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use effect::{
-    Append, Checkpoint, Effect, Input, LinkId, LinkView, MonoMs, Now, OpRange, PeerChange, Recovered, Replaces,
+    Append, Checkpoint, Effect, Input, LinkId, LinkView, MonoMs, Now, Once, OpRange, PeerChange, Recovered, Replaces,
     RequestId, Send, Totals, View, Visible, Write, WriteError, Written,
 };
 pub use message::{Answer, Push, Rejection, Statement};
 pub use op::{Entry, Key, Op, TraceContext, Value};
+pub use repeats::{KeyedOps, MAX_IDEMPOTENCY_KEY_BYTES, MAX_KEYS, REPEATS_MS};
 pub use siblings::{Sibling, Siblings};
 
 use crate::causality::{Ancestry, Dot, HybridClock, Incarnation, NodeId, Origin, VersionVector};
 use delivery::DeliveryBuffer;
 use link::Link;
 use receive::PendingAnswer;
+use repeats::Repeats;
 use staging::{Overlay, Staged};
 
 /// How much later than [`Replica::due`] an [`Input::Tick`] may come, in milliseconds, so that what is due at about the
@@ -178,6 +186,7 @@ pub struct Replica {
     answers: VecDeque<PendingAnswer>,
     buffer: DeliveryBuffer,
     links: Vec<Link>,
+    repeats: Repeats,
     read_only: bool,
     received_ops: u64,
     redundant_ops: u64,
@@ -187,7 +196,7 @@ pub struct Replica {
 impl Replica {
     /// A replica that goes on from what its store holds.
     pub fn new(options: ReplicaOptions, seed: Seed, recovered: Recovered) -> Self {
-        let Recovered { checkpoint, ancestry } = recovered;
+        let Recovered { checkpoint, ancestry, keyed } = recovered;
         Self {
             boot: seed.boot,
             statements: 0,
@@ -207,6 +216,7 @@ impl Replica {
             answers: VecDeque::new(),
             buffer: DeliveryBuffer::new(options.max_waiting_ops, options.max_waiting_bytes),
             links: options.peers.iter().map(|node| Link::new(*node)).collect(),
+            repeats: Repeats::new(keyed),
             read_only: false,
             received_ops: 0,
             redundant_ops: 0,

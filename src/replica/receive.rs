@@ -50,7 +50,7 @@ impl Replica {
         // One for each op, as a rule; to grow step by step would copy them again and again.
         effects.reserve(push.ops.len());
         for op in push.ops {
-            let received = Received { op, from: sender, at: now.wall };
+            let received = Received { op, from: sender, at: now };
             if let Err(Unreadable(why)) = self.take_op(received, &mut outcome, states, effects) {
                 effects.push(Effect::Pushed { request, outcome: Err(Rejection::Unreadable(why)) });
                 return;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::delivery::Received;
-use super::effect::{Append, Effect, Replaces, RequestId, Totals, Visible, WriteError, Written};
+use super::effect::{Append, Effect, Now, Replaces, RequestId, Totals, Visible, WriteError, Written};
 use super::message::Rejection;
 use super::op::{Entry, Key, Op};
 use super::siblings::Siblings;
@@ -65,14 +65,7 @@ impl Replica {
     }
 
     /// Puts an op at the end of the log. `held` is what its keys have before it, in the order of its entries.
-    pub(super) fn stage(
-        &mut self,
-        op: Arc<Op>,
-        held: Held,
-        source: Source,
-        received: WallMs,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn stage(&mut self, op: Arc<Op>, held: Held, source: Source, received: Now, effects: &mut Vec<Effect>) {
         self.position += 1;
         if !op.parents.is_empty() {
             Arc::make_mut(&mut self.ancestry).insert(op.dot.origin, &op.parents);
@@ -89,7 +82,8 @@ impl Replica {
             self.overlay.0.insert(key.clone(), (self.position, siblings.clone()));
         }
         effects.push(Effect::Append(Append { position: self.position, op: op.clone(), states }));
-        let totals = self.staged_totals;
+        self.repeats.note(received, self.position, &op);
+        let (totals, received) = (self.staged_totals, received.wall);
         self.pending.push_back(Staged { position: self.position, op, source, received, totals });
     }
 
@@ -104,7 +98,7 @@ impl Replica {
         let mut next = Some(first);
         while let Some(Received { op, from, at }) = next {
             let dot = op.dot;
-            self.clock.observe(op.hlc, at);
+            self.clock.observe(op.hlc, at.wall);
             // Unreadable: this op and those behind it are dropped; none was acknowledged, so they come again.
             let mut held = Held::with_capacity(op.entries.len());
             for Entry { key, replaces, .. } in &op.entries {
@@ -148,7 +142,10 @@ impl Replica {
                         Replaces::Held => CausalContext::of_state(self.applied.clone()),
                         Replaces::Seen(context) => context.after_write(op.dot, &self.ancestry),
                     };
-                    effects.push(Effect::Written { request, outcome: Ok(Written { dot: op.dot, context }) });
+                    effects.push(Effect::Written {
+                        request,
+                        outcome: Ok(Written { dot: op.dot, context, replayed: false }),
+                    });
                     None
                 }
                 Source::Peer(node) => Some(node),
@@ -157,6 +154,7 @@ impl Replica {
         }
         self.overlay.0.retain(|_, (last, _)| *last > through);
         self.durable = self.durable.max(through);
+        self.answer_repeats(effects);
         self.touch_links(&origins);
         self.answer_durable(effects);
     }
@@ -169,6 +167,7 @@ impl Replica {
                 effects.push(Effect::Written { request, outcome: Err(WriteError::OutcomeUnknown) });
             }
         }
+        self.fail_repeats(effects);
         for answer in std::mem::take(&mut self.answers) {
             effects.push(Effect::Pushed { request: answer.request, outcome: Err(Rejection::ReadOnly) });
         }

@@ -17,7 +17,10 @@ impl Replica {
         states: &dyn KeyStates,
         effects: &mut Vec<Effect>,
     ) {
-        let Write { entries, replaces, trace, idempotency_key } = write;
+        let Write { entries, replaces, trace, once } = write;
+        if once.as_ref().is_some_and(|once| self.repeat(now, request, once, &entries, effects)) {
+            return;
+        }
         let (entries, held) = match self.check(entries, &replaces, states) {
             Ok(checked) => checked,
             Err(error) => return effects.push(Effect::Written { request, outcome: Err(error) }),
@@ -25,8 +28,9 @@ impl Replica {
         let (dot, parents) = self.next_dot();
         let deps = self.take_deps(dot);
         let hlc = self.clock.tick(now.wall);
+        let idempotency_key = once.map(|once| once.key);
         let op = Arc::new(Op { dot, parents, deps, hlc, entries, trace, idempotency_key });
-        self.stage(op, held, Source::Client(request, replaces), now.wall, effects);
+        self.stage(op, held, Source::Client(request, replaces), now, effects);
     }
 
     /// Works out what the write replaces, and what its keys hold before it; changes nothing.

@@ -362,7 +362,10 @@ macro_rules! conformance {
 }
 
 use conflicts::keys_with_siblings_are_listed;
-use ops::{ops_come_in_order_of_position, the_bytes_of_ops_are_known, the_log_is_read_on_from_any_position};
+use ops::{
+    ops_come_in_order_of_position, recent_idempotency_keys_are_recovered, the_bytes_of_ops_are_known,
+    the_log_is_read_on_from_any_position,
+};
 
 conformance!(
     an_outline_has_the_dots_of_the_siblings,
@@ -374,6 +377,7 @@ conformance!(
     ops_come_in_order_of_position,
     the_log_is_read_on_from_any_position,
     the_bytes_of_ops_are_known,
+    recent_idempotency_keys_are_recovered,
     keys_are_listed_in_byte_order,
     keys_with_siblings_are_listed,
     large_values_are_kept,

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use super::{BatchLimit, Snapshot, Storage, StorageError, StoredOp, check_order};
 use crate::causality::{Ancestry, Dot, VersionVector};
 use crate::format;
-use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Recovered, Siblings, Unreadable};
+use crate::replica::{Append, Checkpoint, KeyStates, KeyedOps, OpRange, Recovered, Siblings, Unreadable};
 
 /// A store that lasts as long as its process.
 #[derive(Clone, Default)]
@@ -41,7 +41,13 @@ impl MemoryStorage {
     /// What a node would start from: all as of the last commit.
     pub fn recovered(&self) -> Recovered {
         let disk = self.read();
-        Recovered { checkpoint: disk.state.checkpoint.clone(), ancestry: disk.ancestry.clone() }
+        let mut log: Vec<&StoredOp> = disk.log.values().collect();
+        log.sort_by_key(|op| op.position);
+        let mut keyed = KeyedOps::default();
+        for StoredOp { position, bytes, .. } in log {
+            keyed.note(*position, &format::op::decode(bytes).expect("as it was encoded"));
+        }
+        Recovered { checkpoint: disk.state.checkpoint.clone(), ancestry: disk.ancestry.clone(), keyed }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Disk> {

@@ -190,7 +190,7 @@ async fn after_a_restart_the_spans_come_from_the_log() {
             entries: vec![("k".into(), Some("v".into()))],
             replaces: Replaces::Held,
             trace: Some(trace(counter, u8::from(counter % 2 == 0))),
-            idempotency_key: None,
+            once: None,
         };
         dots.push(running.handle.write(write).await.unwrap().dot);
     }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod many;
+mod repeats;
 mod sessions;
 mod siblings;
 mod spans;

@@ -29,7 +29,8 @@ async fn node() -> (Node, String) {
     let http = HttpOptions { limits, body_timeout: Duration::from_millis(300), ..HttpOptions::default() };
     let listen = ListenOptions { head_timeout: Duration::from_secs(2), ..ListenOptions::default() };
     let node = Node::alone(Setup { http, listen, ..Setup::default() }).await;
-    node.put("kept", "as it is").await;
+    let used = [("Idempotency-Key", cases::USED_KEY)];
+    assert_eq!(node.set("", json!({"kept": "as it is"}), &used).await.status, 200);
     let token = node.put("other", "too").await;
     (node, token)
 }

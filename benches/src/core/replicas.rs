@@ -111,7 +111,7 @@ impl Node {
 
 fn write_of(number: u64) -> Write {
     let entries = vec![(format!("key-{:08}", number % KEYS).into(), Some("v".repeat(32).into()))];
-    Write { entries, replaces: Replaces::Held, trace: None, idempotency_key: None }
+    Write { entries, replaces: Replaces::Held, trace: None, once: None }
 }
 
 /// A write, and its commit, to one of a thousand keys.

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use causeway::causality::{Ancestry, NodeId, WallMs};
+use causeway::causality::{CausalContext, NodeId, WallMs};
 use causeway::format::{message, op, token};
 use causeway::replica::{
-    Append, Checkpoint, Effect, Input, Key, KeyStates, LinkId, MonoMs, Now, Op, Recovered, Replaces, Replica,
-    ReplicaOptions, RequestId, Seed, Siblings, Totals, Unreadable, Write,
+    Append, Effect, Input, Key, KeyStates, LinkId, MonoMs, Now, Once, Op, Recovered, Replaces, Replica, ReplicaOptions,
+    RequestId, Seed, Siblings, Totals, Unreadable, Write,
 };
 
 use super::{base64url, sealed};
@@ -48,8 +48,7 @@ struct Node {
     replica: Replica,
     store: Store,
     /// As of the last commit.
-    checkpoint: Checkpoint,
-    ancestry: Ancestry,
+    recovered: Recovered,
     appended: Vec<Append>,
     /// Links that wait for an answer.
     waiting: Vec<LinkId>,
@@ -64,8 +63,7 @@ impl Default for Node {
         Self {
             replica: booted(1, Recovered::default()),
             store: Store::default(),
-            checkpoint: Checkpoint::default(),
-            ancestry: Ancestry::default(),
+            recovered: Recovered::default(),
             appended: Vec::new(),
             waiting: Vec::new(),
             ops: Vec::new(),
@@ -106,9 +104,9 @@ impl Node {
             }
             4 => {
                 let Ok(context) = token::decode(&base64url(&sealed(content))) else { return };
-                self.write(Replaces::Seen(context), Some("v"));
+                self.write(Replaces::Seen(context), Some("v"), None);
             }
-            5 => self.write(Replaces::Held, content.first().map(|_| "v")),
+            5 => self.write(Replaces::Held, content.first().map(|_| "v"), content.get(1)),
             6 => self.persist(),
             7 => {
                 self.now.mono.0 += u64::from(content.first().copied().unwrap_or(1)) * 8;
@@ -123,9 +121,10 @@ impl Node {
         }
     }
 
-    fn write(&mut self, replaces: Replaces, value: Option<&str>) {
+    fn write(&mut self, replaces: Replaces, value: Option<&str>, key: Option<&u8>) {
         let entries = vec![("k".into(), value.map(Into::into))];
-        let write = Write { entries, replaces, trace: None, idempotency_key: None };
+        let once = key.map(|key| Once { key: key.to_string().into(), context: CausalContext::default() });
+        let write = Write { entries, replaces, trace: None, once };
         self.handle(Input::Write { request: RequestId(0), write });
     }
 
@@ -142,9 +141,10 @@ impl Node {
     /// Commits what was appended, and says so.
     fn persist(&mut self) {
         let Some(through) = self.appended.last().map(|append| append.position) else { return };
-        self.checkpoint = self.replica.checkpoint();
+        self.recovered.checkpoint = self.replica.checkpoint();
         for append in self.appended.drain(..) {
-            self.ancestry.insert(append.op.dot.origin, &append.op.parents);
+            self.recovered.ancestry.insert(append.op.dot.origin, &append.op.parents);
+            self.recovered.keyed.note(append.position, &append.op);
             self.store.0.extend(append.states);
         }
         self.store.0.retain(|_, siblings| !siblings.is_empty());
@@ -156,14 +156,13 @@ impl Node {
         self.appended.clear();
         self.waiting.clear();
         self.boots += 1;
-        let recovered = Recovered { checkpoint: self.checkpoint.clone(), ancestry: self.ancestry.clone() };
-        self.replica = booted(self.boots, recovered);
+        self.replica = booted(self.boots, self.recovered.clone());
     }
 
     /// What is shown must be what is stored.
     fn check(&self) {
         let view = self.replica.view();
-        assert_eq!(view.vector, self.checkpoint.vector, "what is visible is not what is durable");
+        assert_eq!(view.vector, self.recovered.checkpoint.vector, "what is visible is not what is durable");
         let mut counted = Totals::default();
         for siblings in self.store.0.values() {
             counted.keys += 1;

@@ -50,8 +50,9 @@ proptest! {
     }
 
     #[test]
-    fn an_op_can_be_asked_for_its_name_alone(op in any_op()) {
+    fn an_op_can_be_asked_for_its_name_alone_and_whether_it_has_a_key(op in any_op()) {
         prop_assert_eq!(op::dot(&op::encode(&op)), Ok(op.dot));
+        prop_assert_eq!(op::has_idempotency_key(&op::encode(&op)), Ok(op.idempotency_key.is_some()));
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Lone {
     /// A durable write of this node.
     fn write(&mut self) -> Dot {
         let entries = vec![("k".into(), Some("v".into()))];
-        let write = Write { entries, replaces: Replaces::Held, trace: None, idempotency_key: None };
+        let write = Write { entries, replaces: Replaces::Held, trace: None, once: None };
         drop(self.feed(Input::Write { request: RequestId(0), write }));
         drop(self.persist());
         self.replica.applied.entries_of(NodeId(0)).next().unwrap()

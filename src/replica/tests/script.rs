@@ -23,7 +23,7 @@ fn scripts() {
 
 /// Commands:
 /// - `cluster N [tune=tiny]`: N nodes; tiny ones have room for one waiting op and two siblings.
-/// - `write NODE key=value… [context=NAME]`: a client's write; without a value (`key=`) it deletes.
+/// - `write NODE key=value… [context=NAME] [once=KEY]`: a client's write; without a value (`key=`) it deletes.
 /// - `persist NODE`, `fail NODE`: the disk has what was staged, or its commit failed.
 /// - `deliver [N]`: the oldest message (or the oldest N) arrives, or is lost where the way is cut.
 /// - `tick MS`: time passes.
@@ -104,7 +104,8 @@ impl Names {
                 format!("append {}: {} → {}", append.position, self.op(&append.op), states.join("; "))
             }
             Effect::Written { outcome: Ok(written), .. } => {
-                format!("written {}, {}", self.dot(written.dot), self.context(&written.context))
+                let how = if written.replayed { "written before as" } else { "written" };
+                format!("{how} {}, {}", self.dot(written.dot), self.context(&written.context))
             }
             Effect::Written { outcome: Err(error), .. } => format!("not written: {error}"),
             Effect::Pushed { outcome: Ok(answer), .. } => format!("answer {}", self.answer(answer)),
@@ -186,6 +187,7 @@ impl Runner {
 
     fn write(&mut self, mut args: goldenscript::ArgumentConsumer<'_>) -> Result<String, Box<dyn Error>> {
         let context = args.take_key("context");
+        let once = args.take_key("once").map(str::to_owned);
         let node: usize = args.next_pos().ok_or("node?")?.parse()?;
         let entries = std::iter::from_fn(|| args.next_key());
         let entries: Vec<_> =
@@ -195,7 +197,12 @@ impl Runner {
             Some(name) => Replaces::Seen(self.contexts.get(name).ok_or("no such context")?.clone()),
             None => Replaces::Held,
         };
-        self.world().write(node, &entries, replaces);
+        let context = match &replaces {
+            Replaces::Seen(context) => context.clone(),
+            Replaces::Held => CausalContext::default(),
+        };
+        let once = once.map(|key| Once { key: key.into(), context });
+        self.world().write_once(node, &entries, replaces, once);
         Ok(self.happened())
     }
 

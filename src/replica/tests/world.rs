@@ -125,8 +125,18 @@ impl World {
     }
 
     pub(super) fn write(&mut self, node: usize, entries: &[(&str, Option<&str>)], replaces: Replaces) {
+        self.write_once(node, entries, replaces, None);
+    }
+
+    pub(super) fn write_once(
+        &mut self,
+        node: usize,
+        entries: &[(&str, Option<&str>)],
+        replaces: Replaces,
+        once: Option<Once>,
+    ) {
         let entries = entries.iter().map(|(key, value)| ((*key).into(), value.map(Into::into))).collect();
-        let write = Write { entries, replaces, trace: None, idempotency_key: None };
+        let write = Write { entries, replaces, trace: None, once };
         self.next_request += 1;
         let request = RequestId(self.next_request);
         self.feed(node, Input::Write { request, write });
@@ -148,6 +158,7 @@ impl World {
                     node.keys.insert(key, siblings)
                 };
             }
+            node.recovered.keyed.note(append.position, &append.op);
             node.log.insert(append.position, append.op);
         }
         let through = node.recovered.checkpoint.position;

@@ -1,6 +1,9 @@
 //! Ops as the log gives them back: by range, by position, and how many bytes they have.
 
+use std::sync::Arc;
+
 use super::{ALL, BatchLimit, Log, Storage, StoredOp, Subject, origin, range, stored};
+use crate::replica::KeyedOps;
 
 pub(super) fn ops_come_in_order_of_position<S: Subject>() {
     let subject = S::new();
@@ -92,4 +95,29 @@ pub(super) fn the_bytes_of_ops_are_known<S: Subject>() {
     let (store, _) = subject.open();
     log.write(&store, own.dot(4), &[("e", Some("after a restart"))]);
     check(&store);
+}
+
+/// Of the last two commits: a store that is cut up may look no further.
+pub(super) fn recent_idempotency_keys_are_recovered<S: Subject>() {
+    let subject = S::new();
+    let (store, recovered) = subject.open();
+    assert_eq!(recovered.keyed, KeyedOps::default());
+    let (mut log, own) = (Log::default(), origin(0, 7));
+    let mut expected = KeyedOps::default();
+    for commit in [1, 3, 5] {
+        let appends = [commit, commit + 1].map(|counter| {
+            let mut append = log.append(&store, own.dot(counter), &[("k", Some("v")), ("gone", None)]);
+            if counter % 2 == 0 && commit > 1 {
+                Arc::make_mut(&mut append.op).idempotency_key = Some(format!("key {counter}").into());
+            }
+            append
+        });
+        store.commit(&appends, &log.checkpoint).unwrap();
+        appends.iter().for_each(|append| expected.note(append.position, &append.op));
+    }
+    drop(store);
+    for _ in 0..2 {
+        let (_, recovered) = subject.open();
+        assert_eq!(recovered.keyed, expected);
+    }
 }

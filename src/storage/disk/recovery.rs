@@ -1,8 +1,9 @@
 //! What a store holds when it is opened, and whether it fits together.
 //!
 //! The engine has the state as of some commit, the op log goes on from there: what the log has behind it is
-//! done again. A log that begins later or ends earlier is another one, or a part of either was lost (files restored
-//! apart): going on could show a state that never was, so it is refused.
+//! done again, and what it has of the last minutes is looked through for idempotency keys. A log that begins later or ends
+//! earlier is another one, or a part of either was lost (files restored apart): going on could show a state that never
+//! was, so it is refused.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -11,9 +12,9 @@ use super::conflicts::ConflictChanges;
 use super::engine::{Changes, Engine};
 use super::instants::Instant;
 use super::record;
-use crate::causality::Ancestry;
+use crate::causality::{Ancestry, Hlc, WallMs};
 use crate::format;
-use crate::replica::{Key, Recovered, Siblings};
+use crate::replica::{Key, KeyedOps, REPEATS_MS, Recovered, Siblings};
 use crate::storage::StorageError;
 use crate::storage::oplog::{self, Appender, Commit, OpLog, Replay};
 
@@ -31,19 +32,21 @@ pub(super) fn recover(engine: &Engine, log: &OpLog, appender: &Appender) -> Resu
         return Err(StorageError::damaged("the store", problem));
     }
     let after = checkpoint.position;
-    let recovered = Recovered { checkpoint, ancestry };
+    let recent = Hlc::at(WallMs(checkpoint.hlc.wall().0.saturating_sub(REPEATS_MS)));
+    let from = log.position_before(recent)?.min(after);
+    let recovered = Recovered { checkpoint, ancestry, keyed: KeyedOps::default() };
     let (states, records, conflicts) = (BTreeMap::new(), Vec::new(), ConflictChanges::default());
-    let mut redo = Redo { engine, instant, recovered, states, records, conflicts, ops: 0 };
-    log.replay(after, &mut redo)?;
+    let mut redo = Redo { engine, after, instant, recovered, states, records, conflicts, ops: 0 };
+    log.replay(from, &mut redo)?;
     redo.write()?;
-    let Recovered { checkpoint, ancestry } = redo.recovered;
+    let Recovered { checkpoint, ancestry, keyed } = redo.recovered;
     if let Some(dot) = log.ends().into_iter().find(|dot| !ancestry.covers(&checkpoint.vector, *dot)) {
         return Err(StorageError::damaged(format!("op {dot}"), "it is in the log, but not in the checkpoint"));
     }
     if after < last {
         tracing::info!(ops = last - after, "brought the keys up to the end of the op log");
     }
-    Ok(Recovered { checkpoint, ancestry })
+    Ok(Recovered { checkpoint, ancestry, keyed })
 }
 
 fn read_ancestry(engine: &Engine, instant: &Instant) -> Result<Ancestry, StorageError> {
@@ -64,6 +67,8 @@ fn read_ancestry(engine: &Engine, instant: &Instant) -> Result<Ancestry, Storage
 /// Ops that are being done again, commit by commit.
 struct Redo<'a> {
     engine: &'a Engine,
+    /// What the engine has. Of ops up to there only those that have an idempotency key matter.
+    after: u64,
     /// As of the last write.
     instant: Instant,
     /// As of the last of them.
@@ -77,7 +82,15 @@ struct Redo<'a> {
 
 impl Replay for Redo<'_> {
     fn op(&mut self, position: u64, bytes: &[u8]) -> Result<(), StorageError> {
-        let op = format::op::decode(bytes).map_err(|error| oplog::unreadable(position, error))?;
+        let unreadable = |error| oplog::unreadable(position, error);
+        if position <= self.after && !format::op::has_idempotency_key(bytes).map_err(unreadable)? {
+            return Ok(());
+        }
+        let op = format::op::decode(bytes).map_err(unreadable)?;
+        self.recovered.keyed.note(position, &op);
+        if position <= self.after {
+            return Ok(());
+        }
         for entry in &op.entries {
             let mut siblings = match self.states.remove(&entry.key) {
                 Some(siblings) => siblings,
@@ -87,7 +100,7 @@ impl Replay for Redo<'_> {
             self.conflicts.note(entry, &siblings);
             self.states.insert(entry.key.clone(), siblings);
         }
-        let Recovered { checkpoint, ancestry } = &mut self.recovered;
+        let Recovered { checkpoint, ancestry, .. } = &mut self.recovered;
         if !op.parents.is_empty() {
             ancestry.insert(op.dot.origin, &op.parents);
             self.records.push(record::ancestry(&op));
@@ -98,6 +111,9 @@ impl Replay for Redo<'_> {
     }
 
     fn end(&mut self, commit: &Commit) -> Result<(), StorageError> {
+        if commit.position <= self.after {
+            return Ok(());
+        }
         let checkpoint = &mut self.recovered.checkpoint;
         (checkpoint.position, checkpoint.hlc, checkpoint.totals) = (commit.position, commit.hlc, commit.totals);
         if self.ops >= MAX_OPS_A_WRITE { self.write() } else { Ok(()) }

@@ -38,7 +38,7 @@ use self::record::Record;
 use self::segment::{Segment, Step};
 use self::tail::Tail;
 use super::{StorageError, StoredOp};
-use crate::causality::Dot;
+use crate::causality::{Dot, Hlc};
 use crate::format::{self, FormatError};
 use crate::replica::{Append, Checkpoint};
 
@@ -117,6 +117,25 @@ impl OpLog {
             }
         }
         Ok(())
+    }
+
+    /// A position that nearly all ops newer than `recent` are behind, as far as the last two files go.
+    pub(super) fn position_before(&self, recent: Hlc) -> Result<u64, StorageError> {
+        let committed = self.read_committed();
+        let mut from_last = committed.segments.iter().rev();
+        let (last, (segment, end)) = from_last.next().expect("there is always a segment to append to");
+        let mut walk = segment.walk(segment::HEADER_BYTES, *end);
+        let first_commit = loop {
+            match walk.step().map_err(StorageError::Log)? {
+                Step::Record(_, Record::Commit(commit)) => break Some(commit),
+                Step::Record(..) => {}
+                Step::End | Step::Broken => break None,
+            }
+        };
+        // Readings of commits only ever rise.
+        let goes_back_far_enough = first_commit.is_some_and(|commit| commit.hlc <= recent);
+        let before_last = from_last.next().filter(|_| !goes_back_far_enough);
+        Ok(before_last.map_or(*last, |(first, _)| *first) - 1)
     }
 
     /// The last op of every origin.

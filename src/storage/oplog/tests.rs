@@ -47,7 +47,7 @@ impl Subject {
             let counter = self.counters.entry(*origin).or_default();
             *counter += 1;
             let entry = Entry { key: "k".into(), value: Some("v".repeat(*bytes).into()), replaces: vec![] };
-            let (dot, hlc, entries) = (origin.dot(*counter), Hlc(7), vec![entry]);
+            let (dot, hlc, entries) = (origin.dot(*counter), self.checkpoint.hlc, vec![entry]);
             let op = Op { dot, parents: vec![], deps: vec![], hlc, entries, trace: None, idempotency_key: None };
             self.checkpoint.position += 1;
             let position = self.checkpoint.position;
@@ -55,6 +55,16 @@ impl Subject {
             appends.push(Append { position, op: Arc::new(op), states: vec![] });
         }
         appends
+    }
+
+    /// So many bytes, and the position that a new segment begins behind, committed at this time.
+    fn fill_segment(&mut self, hlc: u64) -> u64 {
+        self.checkpoint.hlc = Hlc(hlc);
+        let [own, ..] = origins();
+        for _ in 0..2 {
+            self.commit(&[(own, SEGMENT_BYTES as usize / 2)]);
+        }
+        self.checkpoint.position
     }
 
     fn reopen(&mut self) {
@@ -114,6 +124,25 @@ fn ranges() -> impl Strategy<Value = Vec<OpRange>> {
     let [first, second, third] = origins();
     (prop::bool::ANY, one(first), one(second), one(third))
         .prop_map(|(few, first, second, third)| if few { vec![second] } else { vec![third, first, second] })
+}
+
+#[test]
+fn what_is_recent_is_looked_for_in_the_last_two_segments_at_most() {
+    let mut subject = Subject::new(0);
+    assert_eq!(subject.log.position_before(Hlc(1)).unwrap(), 0, "nothing is there");
+    let first = subject.fill_segment(10);
+    assert_eq!(subject.log.position_before(Hlc(20)).unwrap(), 0);
+    let second = subject.fill_segment(20);
+    for reopened in [false, true] {
+        for (recent, expected) in [(30, first), (20, first), (19, 0), (1, 0)] {
+            assert_eq!(subject.log.position_before(Hlc(recent)).unwrap(), expected, "{recent}, reopened: {reopened}");
+        }
+        subject.reopen();
+    }
+    subject.fill_segment(30);
+    for (recent, expected) in [(30, second), (29, first), (1, first)] {
+        assert_eq!(subject.log.position_before(Hlc(recent)).unwrap(), expected, "{recent}");
+    }
 }
 
 proptest! {

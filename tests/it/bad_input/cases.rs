@@ -71,6 +71,7 @@ pub(crate) fn all(token: &str) -> Vec<Case> {
     cases.extend(queries());
     cases.extend(contexts(token));
     cases.extend(write_parameters());
+    cases.extend(idempotency_keys());
     cases.extend(content_types());
     cases.extend(json_shapes());
     cases.extend(json_values());
@@ -191,8 +192,27 @@ fn write_parameters() -> Vec<Case> {
             400,
             "not-supported",
         ),
-        set_with("Idempotency-Key", "", &with("idempotency-key: abc\r\n"), 400, "not-supported")
-            .member("header", "Idempotency-Key"),
+    ]
+}
+
+/// The idempotency key of the write that was made before all of these.
+pub(crate) const USED_KEY: &str = "used";
+
+fn idempotency_keys() -> Vec<Case> {
+    let of = |name, key: &str| {
+        set_with(name, "", &format!("{JSON}idempotency-key: {key}\r\n"), 400, "bad-header")
+            .member("header", "Idempotency-Key")
+            .member("limit", 64)
+    };
+    vec![
+        of("an empty idempotency key", ""),
+        of("a long idempotency key", &"k".repeat(65)),
+        of("an idempotency key with a space", "a b"),
+        of("an idempotency key with a tab", "a\tb"),
+        of("an idempotency key that is not ASCII", "schlüssel"),
+        of("two idempotency keys", "a\r\nidempotency-key: b"),
+        of("an idempotency key twice", "a\r\nidempotency-key: a"),
+        set_with("a used key", "", &format!("{JSON}idempotency-key: {USED_KEY}\r\n"), 422, "idempotency-key-reused"),
     ]
 }
 
@@ -402,6 +422,11 @@ pub(crate) fn good(token: &str) -> Vec<Case> {
         typed("a charset in capitals and quotes", "Application/JSON;charset=\"UTF-8\""),
         typed("an unknown parameter of the type", "application/json; profile=x"),
         ok("no compression, said so", message("PATCH /set", &format!("{JSON}content-encoding: identity\r\n"), write)),
+        ok(
+            "a long idempotency key",
+            message("PATCH /set", &format!("{JSON}idempotency-key: {}\r\n", "~".repeat(64)), write),
+        ),
+        ok("an idempotency key in quotes", message("PATCH /set", &format!("{JSON}idempotency-key: \"!\"\r\n"), write)),
         ok("acks as a majority of one", message("PATCH /set?acks=majority", JSON, write)),
         ok("chunks", chunked(&["{\"values\": ", "{\"kept\": ", "\"changed\"}}"])),
         ok("a pair of escapes", message("PATCH /set", JSON, br#"{"values": {"\ud83d\ude00": "\u0000"}}"#)),

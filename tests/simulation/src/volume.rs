@@ -61,6 +61,11 @@ impl Volume {
     /// What a node starts from.
     pub fn recover(&self) -> Recovered {
         let mut recovered = Recovered { checkpoint: self.checkpoint(), ..Recovered::default() };
+        let mut log: Vec<_> = self.log.values().collect();
+        log.sort_unstable_by_key(|(position, _)| *position);
+        for (position, bytes) in log {
+            recovered.keyed.note(*position, &format::op::decode(bytes).expect("as it was encoded"));
+        }
         for (origin, bytes) in &self.parents {
             let parents = format::ancestry::decode(*origin, bytes).expect("as it was encoded");
             recovered.ancestry.insert(*origin, &parents);

@@ -154,7 +154,7 @@ impl World {
                     Some(context) if !held => Replaces::Seen(context),
                     _ => Replaces::Held,
                 };
-                let write = Write { entries, replaces, trace: None, idempotency_key: None };
+                let write = Write { entries, replaces, trace: None, once: None };
                 let process = self.machines[machine].process.as_mut().expect("it was looked at by who asked");
                 let request = process.name_request();
                 process.writes.insert(request, index);

@@ -92,11 +92,11 @@ pub(crate) const BUGS: &[Bug] = &[
         "acknowledged-before-it-is-durable",
         &[at(
             WRITE,
-            "«self.stage(op, held, Source::Client(request, replaces), now.wall, effects)»;",
+            "«self.stage(op, held, Source::Client(request, replaces), now, effects)»;",
             "{
-                self.stage(op, held, Source::Client(request, replaces), now.wall, effects);
+                self.stage(op, held, Source::Client(request, replaces), now, effects);
                 let context = crate::causality::CausalContext::of_state(self.staged.clone());
-                let outcome = Ok(super::effect::Written { dot, context });
+                let outcome = Ok(super::effect::Written { dot, context, replayed: false });
                 effects.push(Effect::Written { request, outcome });
             }",
         )],
