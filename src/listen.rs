@@ -6,6 +6,7 @@
 //! import a shell, and knows nothing of keys or ops.
 
 mod local;
+mod metrics;
 #[cfg(test)]
 mod tests;
 mod workers;
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 pub use local::OnlyLocal;
+pub use metrics::Metrics;
 pub use workers::Workers;
 
 /// Bounds of a listener.
@@ -43,6 +45,8 @@ pub struct ListenOptions {
     pub workers: Option<Arc<Workers>>,
     /// Drops connections that were accepted on any other address of this machine.
     pub only_local: Option<OnlyLocal>,
+    /// What it counts.
+    pub metrics: Metrics,
 }
 
 impl Default for ListenOptions {
@@ -54,6 +58,7 @@ impl Default for ListenOptions {
             stop_grace: Duration::from_secs(3),
             workers: None,
             only_local: None,
+            metrics: Metrics::default(),
         }
     }
 }
@@ -92,6 +97,7 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
+        options.metrics.open(connections.len());
         let accepted = tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => continue,
@@ -119,7 +125,9 @@ pub async fn serve(
                     connections.spawn_on(connection, workers.next())
                 }
             };
-        } else if let Ok(permit) = refusals.clone().try_acquire_owned() {
+        } else {
+            options.metrics.refused();
+            let Ok(permit) = refusals.clone().try_acquire_owned() else { continue };
             tokio::spawn(async move {
                 let _permit = permit;
                 refuse(stream).await;

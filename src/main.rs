@@ -14,12 +14,14 @@ use causeway::cli::{self, Command};
 use causeway::config::{self, Arguments, Config, Input, LogFormat, PeerListen, Problem, Problems, SETTINGS};
 use causeway::http::{self, HttpOptions};
 use causeway::listen::{self, ListenOptions, OnlyLocal, Stopped, Workers};
-use causeway::node::{self, AdmissionLimit, NodeOptions, Observer, Running};
+use causeway::metrics::{self, MetricsOptions, NodeMetrics, limits, limits::Limit};
+use causeway::node::{self, AdmissionLimit, Both, NodeHandle, NodeOptions, Observer, Running};
 use causeway::peers::{self, SenderOptions};
 use causeway::replica::{ReplicaOptions, Seed};
 use causeway::storage::{DiskOptions, DiskStorage, Identity, OpenError};
 use causeway::telemetry::{self, Telemetry, TelemetryError, TraceOptions};
 use futures_util::future::join_all;
+use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -143,7 +145,10 @@ fn run(config: Config, traces: Option<TraceOptions>) -> ExitCode {
 async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Result<bool, StartError> {
     let mut signals = Signals::new().map_err(system("can't wait for signals"))?;
     let telemetry = Telemetry::start(config.node, traces)?;
-    let observer = telemetry.observer();
+    let registry = Registry::new();
+    telemetry.register(&registry);
+    let metrics = Arc::new(NodeMetrics::register(&registry, &metrics_options(&config)));
+    let observer: Arc<dyn Observer> = Arc::new(Both(telemetry.observer(), metrics.clone()));
     info!(data_dir = %config.data_dir.display(), "opening the data");
     let opening = {
         let (config, observer) = (config.clone(), observer.clone());
@@ -158,6 +163,7 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
         }
     };
     telemetry.attach(running.handle.clone());
+    metrics.attach(&registry, running.handle.clone(), metrics_options(&config));
     let listeners = bind(&config).await?;
     let urls = config.peers.iter().map(|peer| peer.url.clone()).collect();
     let (orders, questions) = (std::mem::take(&mut running.orders), std::mem::take(&mut running.questions));
@@ -166,7 +172,7 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
     let (stop, _) = watch::channel(false);
     let workers = Workers::start(available_parallelism().map_or(1, NonZero::get), node::run_courier);
     let workers = Arc::new(workers.map_err(system("can't start the threads that serve"))?);
-    let servers = serve(&config, &running, &telemetry, listeners, (&stop, &workers));
+    let servers = serve(&config, (&running, &telemetry, &registry), listeners, (&stop, &workers));
     banner(&config);
     let name = tokio::select! {
         name = signals.next() => name,
@@ -200,10 +206,25 @@ fn start_node(config: &Config, observer: Arc<dyn Observer>) -> Result<Running, S
             ..ReplicaOptions::new(&config.cluster, config.node, peers)
         },
         seed: Seed { boot: getrandom::u64()?, random: getrandom::u64()? },
-        admission: AdmissionLimit { requests: config.max_waiting_requests, bytes: config.max_waiting_bytes },
+        admission: admission(config),
         addresses: config.peers.iter().map(|peer| peer.url.clone()).collect(),
     };
     node::start(options, Arc::new(storage), recovered, observer).map_err(system("can't start the node's threads"))
+}
+
+fn admission(config: &Config) -> AdmissionLimit {
+    AdmissionLimit { requests: config.max_waiting_requests, bytes: config.max_waiting_bytes }
+}
+
+fn metrics_options(config: &Config) -> MetricsOptions {
+    let peers = config.peers.iter().map(|peer| metrics::Peer { node: peer.id, address: peer.url.clone() });
+    MetricsOptions {
+        peers: peers.collect(),
+        data_dir: config.data_dir.clone(),
+        admission: admission(config),
+        max_delivery_buffer_ops: config.replication.delivery_buffer_ops,
+        max_delivery_buffer_bytes: config.replication.delivery_buffer_bytes,
+    }
 }
 
 /// Where clients and, if that is elsewhere, peers come in.
@@ -237,18 +258,23 @@ type Server = JoinHandle<Stopped>;
 
 fn serve(
     config: &Config,
-    running: &Running,
-    telemetry: &Telemetry,
+    (running, telemetry, registry): (&Running, &Telemetry, &Registry),
     listeners: Listeners,
     (stop, workers): (&watch::Sender<bool>, &Arc<Workers>),
 ) -> Vec<Server> {
     let (tracer, new_traces) = (telemetry.tracer(), telemetry.new_traces());
-    let options = HttpOptions { tracer, new_traces, ..http_options(config) };
+    let requests = http::Metrics::register(registry);
+    let options = HttpOptions { tracer, new_traces, metrics: requests.clone(), ..http_options(config) };
     let clients = http::app(running.handle.clone(), options);
     let peers = peers::router(running.handle.clone());
-    let listen = |listener, router, only_local| {
+    let mut limits = request_limits(running.handle.clone(), requests);
+    let mut listen = |listener, router, only_local, whose: &'static str| {
         let workers = Some(workers.clone());
-        let options = ListenOptions { stop_grace: REQUESTS_GRACE, workers, only_local, ..ListenOptions::default() };
+        let connections = listen::Metrics::register(registry, whose);
+        limits.push(connection_limit(whose, connections.clone()));
+        let stop_grace = REQUESTS_GRACE;
+        let options =
+            ListenOptions { stop_grace, workers, only_local, metrics: connections, ..ListenOptions::default() };
         let mut stopping = stop.subscribe();
         let shutdown = async move {
             // Nobody is left to say so: that is a stop too.
@@ -256,12 +282,27 @@ fn serve(
         };
         tokio::spawn(listen::serve(listener, router, options, shutdown))
     };
-    match listeners.peers {
-        None => vec![listen(listeners.clients, clients.merge(peers), None)],
+    let servers = match listeners.peers {
+        None => vec![listen(listeners.clients, clients.merge(peers), None, "clients")],
         Some((listener, only_local)) => {
-            vec![listen(listeners.clients, clients, None), listen(listener, peers, only_local)]
+            vec![listen(listeners.clients, clients, None, "clients"), listen(listener, peers, only_local, "peers")]
         }
-    }
+    };
+    // It ends with the runtime.
+    tokio::spawn(limits::watch(limits, config.data_dir.clone()));
+    servers
+}
+
+fn request_limits(node: NodeHandle, requests: http::Metrics) -> Vec<Limit> {
+    vec![
+        Limit { what: "requests wait for the disk", refused: Box::new(move || node.status().refused_requests) },
+        Limit { what: "bytes of requests are in memory", refused: Box::new(move || requests.refused_bodies()) },
+    ]
+}
+
+fn connection_limit(whose: &'static str, connections: listen::Metrics) -> Limit {
+    let what = if whose == "peers" { "connections of peers are open" } else { "connections are open" };
+    Limit { what, refused: Box::new(move || connections.refused_connections()) }
 }
 
 fn http_options(config: &Config) -> HttpOptions {

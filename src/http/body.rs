@@ -65,7 +65,7 @@ async fn collect(app: &App, body: Body) -> Result<Text<'_>, Problem> {
         if held.bytes + frame.len() > app.options.limits.request_bytes {
             return Err(too_large(app));
         }
-        held.add(frame.len(), app.options.limits.bodies_bytes)?;
+        held.add(frame.len(), app.options.limits.bodies_bytes).inspect_err(|_| app.options.metrics.body_refused())?;
         // Most bodies come in one piece, which then need not be copied.
         if first.is_empty() {
             first = frame;

@@ -18,6 +18,7 @@ mod json;
 mod keys;
 mod latency;
 mod many;
+mod metrics;
 mod pending;
 mod problem;
 mod query;
@@ -41,10 +42,13 @@ use axum::extract::State;
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch};
+use opentelemetry::Context;
 use opentelemetry_sdk::trace::SdkTracer;
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
+
+pub use metrics::Metrics;
 
 use crate::node::NodeHandle;
 use problem::{Kind, Problem};
@@ -101,6 +105,8 @@ pub struct HttpOptions {
     pub tracer: Option<SdkTracer>,
     /// How many of the requests without a trace begin one, 0 to 1.
     pub new_traces: f64,
+    /// What it counts, and what `/metrics` shows.
+    pub metrics: Metrics,
 }
 
 impl Default for HttpOptions {
@@ -113,6 +119,7 @@ impl Default for HttpOptions {
             traces_url: None,
             tracer: None,
             new_traces: 1.0,
+            metrics: Metrics::default(),
         }
     }
 }
@@ -131,7 +138,7 @@ struct App {
 type Shared = State<Arc<App>>;
 
 /// The paths that there are.
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 13] = [
     "/read",
     "/set",
     "/keys",
@@ -144,11 +151,21 @@ const PATHS: [&str; 12] = [
     "/latency",
     "/livez",
     "/readyz",
+    "/metrics",
 ];
+
+/// Whether a path is of a route, which may end in a part that varies.
+fn is_route(route: &str, path: &str) -> bool {
+    match route.split_once('{') {
+        None => route == path,
+        Some((before, _)) => path.strip_prefix(before).is_some_and(|rest| !rest.is_empty() && !rest.contains('/')),
+    }
+}
 
 /// The client API of a node.
 pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
     let tracing = options.tracer.clone().map(|tracer| spans::Tracing::new(tracer, options.new_traces));
+    let metrics = options.metrics.clone();
     let state = Arc::new(App {
         node,
         options,
@@ -156,7 +173,21 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
         tokens: StateTokens::new(),
         cluster_watchers: Arc::new(Semaphore::new(cluster::MAX_WATCHERS)),
     });
-    let [read, set, keys, conflicts, writes, status, cluster, cluster_events, pending, latency, livez, readyz] = PATHS;
+    let [
+        read,
+        set,
+        keys,
+        conflicts,
+        writes,
+        status,
+        cluster,
+        cluster_events,
+        pending,
+        latency,
+        livez,
+        readyz,
+        metrics_path,
+    ] = PATHS;
     let routes = Router::new()
         .route(read, get(read::read).post(many::read_many))
         .route(set, patch(set::set))
@@ -170,29 +201,36 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
         .route(latency, get(latency::latency))
         .route(livez, get(status::live))
         .route(readyz, get(status::ready))
+        .route(metrics_path, get(metrics::metrics))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
         .with_state(state);
-    finish(routes, tracing)
+    finish(routes, tracing, metrics)
 }
 
 /// What goes around all routes. A panic becomes a problem inside the request's span, so that the span says so.
-fn finish(routes: Router, tracing: Option<spans::Tracing>) -> Router {
+fn finish(routes: Router, tracing: Option<spans::Tracing>, metrics: Metrics) -> Router {
     let panics = CatchPanicLayer::custom(|_| {
         // The panic's own text is on standard error already; it is not for clients.
         Problem::new(Kind::Internal, "the request hit a bug in this server; whether it changed anything is unknown")
             .into_response()
     });
+    // As one layer: the router makes every request of each layer a box of its own.
+    let around = ServiceBuilder::new();
     match tracing {
-        // As one layer: the router makes every request of each layer a box of its own.
-        Some(tracing) => routes.layer(ServiceBuilder::new().layer(spans::layer(tracing)).layer(panics)),
-        None => routes.layer(panics),
+        Some(tracing) => routes.layer(around.layer(metrics::layer(metrics)).layer(spans::layer(tracing)).layer(panics)),
+        None => routes.layer(around.layer(metrics::layer(metrics)).layer(panics)),
     }
 }
 
-/// Runs what may read a lot from the disk off the threads that serve requests.
+/// Runs what may read a lot from the disk off the threads that serve requests, in the request's trace all the same.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+    let context = Context::current();
+    let traced = move || {
+        let _trace = context.attach();
+        work()
+    };
+    tokio::task::spawn_blocking(traced).await.unwrap_or_else(|_| {
         Err(Problem::new(Kind::Internal, "the request hit a bug in this server; it changed nothing"))
     })
 }

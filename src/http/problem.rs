@@ -222,7 +222,7 @@ impl IntoResponse for Problem {
 
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
-        tracing::error!(%error, "a read of the store failed");
+        tracing::error!(trace_id = spans::trace_id(), %error, "a read of the store failed");
         Self::new(Kind::StorageUnreadable, error.to_string())
     }
 }
@@ -241,7 +241,7 @@ impl From<SetError> for Problem {
             SetError::Refused(WriteError::ReadOnly) => Self::new(Kind::ReadOnly, detail),
             SetError::Refused(WriteError::OutcomeUnknown) => Self::new(Kind::OutcomeUnknown, detail),
             SetError::Refused(WriteError::Unreadable(_)) => {
-                tracing::error!(%detail, "a write could not read what it replaces");
+                tracing::error!(trace_id = spans::trace_id(), %detail, "a write could not read what it replaces");
                 Self::new(Kind::StorageUnreadable, detail)
             }
             SetError::Refused(WriteError::TooManySiblings { key, siblings, limit }) => {

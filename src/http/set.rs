@@ -1,5 +1,7 @@
 //! `PATCH /set`: one op, all or nothing.
 
+use std::time::Instant;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
@@ -36,7 +38,9 @@ pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response
 
     session.reached(&app).await?;
     let once = key.map(|key| Once { key, context: session.context.clone().unwrap_or_default() });
+    let began = Instant::now();
     let written = app.node.write(Write { entries, replaces, trace, once }).await?;
+    app.options.metrics.written(began.elapsed());
     spans::note_dot(written.dot);
 
     // It is on this node's disk; whoever asks for no more need not look further.

@@ -19,7 +19,7 @@ use opentelemetry_sdk::trace::SdkTracer;
 use tower::layer::layer_fn;
 use tower::{Layer, Service};
 
-use super::PATHS;
+use super::{PATHS, is_route};
 use crate::causality::Dot;
 use crate::replica::TraceContext;
 
@@ -27,7 +27,7 @@ use crate::replica::TraceContext;
 const TRACE_PARENT: &str = "traceparent";
 
 /// Asked for by machines, all the time: their spans would only bury the others.
-const UNTRACED: [&str; 3] = ["/livez", "/readyz", "/status"];
+const UNTRACED: [&str; 4] = ["/livez", "/readyz", "/status", "/metrics"];
 
 /// Makes spans, and decides which requests get one.
 pub(super) struct Tracing {
@@ -140,14 +140,6 @@ fn describe(span: &SpanRef<'_>, request: &Request) {
     span.set_attribute(KeyValue::new("url.path", request.uri().path().to_owned()));
     span.set_attribute(KeyValue::new("url.scheme", "http"));
     span.set_attributes(route.map(|route| KeyValue::new("http.route", route)));
-}
-
-/// Whether a path is of a route, which may end in a part that varies.
-fn is_route(route: &str, path: &str) -> bool {
-    match route.split_once('{') {
-        None => route == path,
-        Some((before, _)) => path.strip_prefix(before).is_some_and(|rest| !rest.is_empty() && !rest.contains('/')),
-    }
 }
 
 /// The trace that a write belongs to: the request's span, or without spans here the client's own.

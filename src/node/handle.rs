@@ -1,7 +1,7 @@
 //! [`NodeHandle`]: everything that shells can ask of a node.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::courier::{Bags, Reply};
 use super::history::History;
 use crate::causality::{Dot, NodeId, VersionVector, WallMs};
 use crate::replica::{Answer, Key, LinkId, OpRange, Push, Rejection, Value, View, Write, WriteError, Written};
-use crate::storage::{BatchLimit, Snapshot, Storage, StorageError, StoredOp};
+use crate::storage::{BatchLimit, LogSize, Snapshot, Storage, StorageError, StoredOp};
 
 /// What the owner's thread takes in.
 pub(super) enum Command {
@@ -85,6 +85,7 @@ pub(super) struct Admission {
     pub(super) limit: AdmissionLimit,
     requests: AtomicUsize,
     bytes: AtomicUsize,
+    refused: AtomicU64,
 }
 
 /// How much may wait for the disk at once, of writes and pushes together.
@@ -161,6 +162,10 @@ pub struct Status {
     pub view: Arc<View>,
     /// Writes and pushes waiting for the disk.
     pub waiting_requests: usize,
+    /// Bytes of their keys and values.
+    pub waiting_bytes: usize,
+    /// How many were refused because too many were waiting.
+    pub refused_requests: u64,
 }
 
 impl NodeHandle {
@@ -222,6 +227,11 @@ impl NodeHandle {
         self.shared.storage.op_bytes(ranges)
     }
 
+    /// How much is in the log.
+    pub fn log_size(&self) -> Result<LogSize, StorageError> {
+        self.shared.storage.log_size()
+    }
+
     /// Bytes on disk.
     pub fn disk_bytes(&self) -> Result<u64, StorageError> {
         self.shared.storage.disk_bytes()
@@ -232,6 +242,8 @@ impl NodeHandle {
         Status {
             view: self.shared.view.borrow().clone(),
             waiting_requests: self.shared.admission.requests.load(Ordering::Relaxed),
+            waiting_bytes: self.shared.admission.bytes.load(Ordering::Relaxed),
+            refused_requests: self.shared.admission.refused.load(Ordering::Relaxed),
         }
     }
 
@@ -280,7 +292,7 @@ impl NodeHandle {
 
 impl Admission {
     pub(super) fn new(limit: AdmissionLimit) -> Self {
-        Self { limit, requests: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
+        Self { limit, requests: AtomicUsize::new(0), bytes: AtomicUsize::new(0), refused: AtomicU64::new(0) }
     }
 
     fn admit(self: Arc<Self>, bytes: usize) -> Result<Admitted, Overloaded> {
@@ -288,7 +300,11 @@ impl Admission {
         let all_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let fits = requests <= self.limit.requests && all_bytes <= self.limit.bytes;
         let admitted = Admitted { admission: self, bytes };
-        if fits || requests == 1 { Ok(admitted) } else { Err(Overloaded { requests, bytes: all_bytes }) }
+        if fits || requests == 1 {
+            return Ok(admitted);
+        }
+        admitted.admission.refused.fetch_add(1, Ordering::Relaxed);
+        Err(Overloaded { requests, bytes: all_bytes })
     }
 }
 

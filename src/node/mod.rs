@@ -4,7 +4,7 @@
 //! effects; it never waits for the disk except to read key states. The *committer* makes durable what was
 //! staged: everything that gathered while one commit ran goes into the next, so groups grow with load and
 //! there is no timer. Answers go back by thread ([`run_courier`]). [`NodeHandle`] is how the shells (http, peers)
-//! ask and tell; [`Observer`] is how telemetry watches.
+//! ask and tell; [`Observer`] is how telemetry and metrics watch.
 //!
 //! Promises: a write is answered only when durable; the published view never runs ahead of the disk; what
 //! waits is bounded ([`AdmissionLimit`]). Must not know HTTP, sockets or telemetry.
@@ -22,7 +22,7 @@ pub use cluster::{Asked, Told, Trouble};
 pub use courier::run_courier;
 pub use handle::{AdmissionLimit, Lacking, Members, NodeHandle, NotReached, Overloaded, PushError, SetError, Status};
 pub use history::STEP_MS;
-pub use observer::{NoObserver, Observer, Try};
+pub use observer::{Both, NoObserver, Observer, Try};
 pub use owner::{NodeOptions, Running, start};
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,10 +1,11 @@
-//! What a node tells whoever watches it (telemetry). Calls come from the node's own thread or a sender's
+//! What a node tells whoever watches it (telemetry, metrics). Calls come from the node's own threads or a sender's
 //! task: they must return at once and never fail.
 
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::causality::NodeId;
-use crate::replica::{LinkId, OpRange, PeerChange, Visible};
+use crate::replica::{LinkId, OpRange, PeerChange, View, Visible};
 
 /// Watches a node.
 pub trait Observer: Send + Sync + 'static {
@@ -19,6 +20,12 @@ pub trait Observer: Send + Sync + 'static {
 
     /// A try to reach a peer ended.
     fn tried(&self, attempt: &Try<'_>);
+
+    /// A commit is durable: so many ops, in such a time.
+    fn committed(&self, ops: usize, took: Duration);
+
+    /// The delivery buffer filled up ([`View::buffer_full`]) or has room again.
+    fn delivery_buffer(&self, view: &View);
 }
 
 /// One try to reach a peer.
@@ -49,4 +56,46 @@ impl Observer for NoObserver {
     fn acknowledged(&self, _: NodeId, _: &[OpRange]) {}
     fn peer(&self, _: LinkId, _: Option<NodeId>, _: PeerChange) {}
     fn tried(&self, _: &Try<'_>) {}
+    fn committed(&self, _: usize, _: Duration) {}
+    fn delivery_buffer(&self, _: &View) {}
+}
+
+/// Two that watch the same node.
+pub struct Both(
+    /// Told first.
+    pub Arc<dyn Observer>,
+    /// Told after it.
+    pub Arc<dyn Observer>,
+);
+
+impl Observer for Both {
+    fn visible(&self, visible: &Visible) {
+        self.0.visible(visible);
+        self.1.visible(visible);
+    }
+
+    fn acknowledged(&self, peer: NodeId, ops: &[OpRange]) {
+        self.0.acknowledged(peer, ops);
+        self.1.acknowledged(peer, ops);
+    }
+
+    fn peer(&self, link: LinkId, node: Option<NodeId>, change: PeerChange) {
+        self.0.peer(link, node, change);
+        self.1.peer(link, node, change);
+    }
+
+    fn tried(&self, attempt: &Try<'_>) {
+        self.0.tried(attempt);
+        self.1.tried(attempt);
+    }
+
+    fn committed(&self, ops: usize, took: Duration) {
+        self.0.committed(ops, took);
+        self.1.committed(ops, took);
+    }
+
+    fn delivery_buffer(&self, view: &View) {
+        self.0.delivery_buffer(view);
+        self.1.delivery_buffer(view);
+    }
 }

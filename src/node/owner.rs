@@ -87,7 +87,7 @@ pub fn start(
     let (group_sender, groups) = channel();
     let (ended_sender, ended) = oneshot::channel();
 
-    let committer = Committer { storage: storage.clone(), groups, done: commands.clone() };
+    let committer = Committer { storage: storage.clone(), groups, done: commands.clone(), observer: observer.clone() };
     let committer = thread::Builder::new().name("commit".to_owned()).spawn(move || committer.run())?;
     let owner = Owner {
         own: members.own,
@@ -142,6 +142,7 @@ struct Committer {
     storage: Arc<dyn Storage>,
     groups: Receiver<Group>,
     done: Sender<Command>,
+    observer: Arc<dyn Observer>,
 }
 
 impl Committer {
@@ -149,7 +150,11 @@ impl Committer {
         for Group { appends, checkpoint } in self.groups {
             // A panic in the engine is a failed commit: the node must go read-only, not fall silent.
             let commit = AssertUnwindSafe(|| self.storage.commit(&appends, &checkpoint));
+            let began = Instant::now();
             let outcome = catch_unwind(commit).unwrap_or_else(|_| Err(StorageError::Engine("it panicked".to_owned())));
+            if outcome.is_ok() {
+                self.observer.committed(appends.len(), began.elapsed());
+            }
             if self.done.send(Command::Committed { through: checkpoint.position, outcome }).is_err() {
                 return;
             }
@@ -267,7 +272,11 @@ impl Owner {
         let effects = self.replica.handle(self.now(), input, &*self.storage);
         if publish {
             // Before anyone is answered: who has been told of a write must find it.
-            self.view.send_replace(Arc::new(self.replica.view()));
+            let view = Arc::new(self.replica.view());
+            let before = self.view.send_replace(view.clone());
+            if before.buffer_full != view.buffer_full {
+                self.observer.delivery_buffer(&view);
+            }
         }
         for effect in effects {
             self.carry_out(effect);

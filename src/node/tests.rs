@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::causality::{CausalContext, NodeId};
 use crate::replica::*;
-use crate::storage::{BatchLimit, MemoryStorage, Snapshot, Storage, StorageError, StoredOp};
+use crate::storage::{BatchLimit, LogSize, MemoryStorage, Snapshot, Storage, StorageError, StoredOp};
 
 /// A store whose commits wait while `gate` is locked, fail when told to, and are counted.
 #[derive(Default)]
@@ -50,6 +50,10 @@ impl Storage for Gated {
 
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
         self.inner.op_bytes(ranges)
+    }
+
+    fn log_size(&self) -> Result<LogSize, StorageError> {
+        self.inner.log_size()
     }
 
     fn disk_bytes(&self) -> Result<u64, StorageError> {

@@ -27,6 +27,9 @@ pub(super) struct DeliveryBuffer {
     bytes: usize,
     max_ops: usize,
     max_bytes: usize,
+    /// Something was refused, and more than half of the room is still taken. (Not just whether there is no room at the
+    /// moment: that changes with every op.)
+    full: bool,
 }
 
 /// There is no room; nothing changed.
@@ -35,11 +38,19 @@ pub(super) struct Full;
 
 impl DeliveryBuffer {
     pub(super) fn new(max_ops: usize, max_bytes: usize) -> Self {
-        Self { waiting: BTreeMap::new(), blocked: BTreeMap::new(), bytes: 0, max_ops, max_bytes }
+        Self { waiting: BTreeMap::new(), blocked: BTreeMap::new(), bytes: 0, max_ops, max_bytes, full: false }
     }
 
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full
     }
 
     pub(super) fn contains(&self, dot: Dot) -> bool {
@@ -67,6 +78,7 @@ impl DeliveryBuffer {
     pub(super) fn insert(&mut self, received: Received, missing: Dot) -> Result<(), Full> {
         let bytes = size(&received.op);
         if self.waiting.len() >= self.max_ops || self.bytes + bytes > self.max_bytes {
+            self.full = true;
             return Err(Full);
         }
         self.bytes += bytes;
@@ -83,6 +95,7 @@ impl DeliveryBuffer {
         let taken: Vec<Received> =
             dots.iter().filter_map(|dot| self.waiting.remove(dot)).map(|(received, _)| received).collect();
         self.bytes -= taken.iter().map(|received| size(&received.op)).sum::<usize>();
+        self.full &= self.waiting.len() > self.max_ops / 2 || self.bytes > self.max_bytes / 2;
         taken
     }
 

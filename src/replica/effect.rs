@@ -324,6 +324,10 @@ pub struct View {
     pub read_only: bool,
     /// Ops in the delivery buffer.
     pub waiting_ops: usize,
+    /// Bytes of their keys and values.
+    pub waiting_bytes: usize,
+    /// Whether the delivery buffer has refused ops, and still holds more than half of what it may.
+    pub buffer_full: bool,
     /// What ops in the delivery buffer wait for.
     pub waiting_for: BTreeSet<Dot>,
     /// Ops received from peers: all, and those this node had before.

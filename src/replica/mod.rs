@@ -270,6 +270,8 @@ impl Replica {
             totals: self.applied_totals,
             read_only: self.read_only,
             waiting_ops: self.buffer.len(),
+            waiting_bytes: self.buffer.bytes(),
+            buffer_full: self.buffer.is_full(),
             waiting_for: self.buffer.missing().take(MAX_SHOWN_MISSING).collect::<BTreeSet<Dot>>(),
             received_ops: self.received_ops,
             redundant_ops: self.redundant_ops,

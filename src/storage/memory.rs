@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use super::{BatchLimit, Snapshot, Storage, StorageError, StoredOp, check_order};
+use super::{BatchLimit, LogSize, Snapshot, Storage, StorageError, StoredOp, check_order};
 use crate::causality::{Ancestry, Dot, VersionVector};
 use crate::format;
 use crate::replica::{Append, Checkpoint, KeyStates, KeyedOps, OpRange, Recovered, Siblings, Unreadable};
@@ -108,6 +108,12 @@ impl Storage for MemoryStorage {
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
         let all = self.ops(ranges, BatchLimit { ops: usize::MAX, bytes: usize::MAX })?;
         Ok(all.iter().map(|op| op.bytes.len() as u64).sum())
+    }
+
+    fn log_size(&self) -> Result<LogSize, StorageError> {
+        let disk = self.read();
+        let bytes = disk.log.values().map(|op| op.bytes.len() as u64).sum();
+        Ok(LogSize { ops: disk.log.len() as u64, bytes })
     }
 
     fn disk_bytes(&self) -> Result<u64, StorageError> {

@@ -55,8 +55,20 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
     /// The encoded bytes of the ops of these ranges that are in the log.
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError>;
 
+    /// How much is in the log.
+    fn log_size(&self) -> Result<LogSize, StorageError>;
+
     /// Bytes on disk.
     fn disk_bytes(&self) -> Result<u64, StorageError>;
+}
+
+/// How much a log holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSize {
+    /// Ops.
+    pub ops: u64,
+    /// Their encoded bytes.
+    pub bytes: u64,
 }
 
 /// The state at one instant, with the version vector that goes with it.

@@ -9,6 +9,7 @@ use opentelemetry_otlp::{ExporterBuildError, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use prometheus::IntCounter;
 
 use super::TraceOptions;
 
@@ -22,13 +23,20 @@ pub(super) fn connect(traces: &TraceOptions) -> Result<opentelemetry_otlp::SpanE
 }
 
 /// Whether spans arrive.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Delivery {
     failing: AtomicBool,
+    /// Since they do not arrive.
     lost: AtomicU64,
+    /// Since the start.
+    all_lost: IntCounter,
 }
 
 impl Delivery {
+    pub(super) fn new(all_lost: IntCounter) -> Self {
+        Self { failing: AtomicBool::new(false), lost: AtomicU64::new(0), all_lost }
+    }
+
     pub(super) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
     }
@@ -43,6 +51,7 @@ impl Delivery {
             }
             Err(error) => {
                 self.lost.fetch_add(spans, Ordering::Relaxed);
+                self.all_lost.inc_by(spans);
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     tracing::warn!(%error, "traces don't get to the collector; nothing else is affected");
                 }

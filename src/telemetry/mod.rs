@@ -39,6 +39,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, SpanExporter,
 };
+use prometheus::{IntCounter, Opts, Registry};
 
 pub use environment::{BadVariable, BatchOptions, Sampling, TraceOptions};
 pub use logs::{LogError, LogFormat, init_logs};
@@ -67,7 +68,27 @@ pub enum TelemetryError {
 /// Watches one node.
 pub struct Telemetry {
     watcher: Arc<Watcher>,
+    lost: LostSpans,
     spans: Option<Pipeline>,
+}
+
+/// Counts spans that nobody gets to see.
+#[derive(Clone)]
+struct LostSpans {
+    /// They could not be exported.
+    to_collector: IntCounter,
+    /// What they would have been made of came too fast.
+    to_overload: IntCounter,
+}
+
+impl LostSpans {
+    fn new() -> Self {
+        let counter = |reason| {
+            let about = Opts::new("causeway_spans_lost_total", "Spans that were not exported, by why.");
+            IntCounter::with_opts(about.const_label("reason", reason)).expect("the name and the label are valid")
+        };
+        Self { to_collector: counter("collector"), to_overload: counter("overload") }
+    }
 }
 
 struct Pipeline {
@@ -81,7 +102,8 @@ impl Telemetry {
     /// shutdown: the exporter's connection lives there.
     pub fn start(node: NodeId, traces: Option<TraceOptions>) -> Result<Self, TelemetryError> {
         let Some(traces) = traces else {
-            return Ok(Self { watcher: Arc::new(Watcher::new(None)), spans: None });
+            let (watcher, lost) = (Arc::new(Watcher::new(None)), LostSpans::new());
+            return Ok(Self { watcher, lost, spans: None });
         };
         let exporter = exporter::connect(&traces).map_err(|error| TelemetryError::Exporter(error.to_string()))?;
         Self::with_exporter(node, &traces, exporter)
@@ -92,14 +114,16 @@ impl Telemetry {
         traces: &TraceOptions,
         exporter: impl SpanExporter + 'static,
     ) -> Result<Self, TelemetryError> {
-        let delivery = Arc::new(Delivery::default());
+        let lost = LostSpans::new();
+        let delivery = Arc::new(Delivery::new(lost.to_collector.clone()));
         let provider = provider(node, traces, Watched::new(exporter, delivery.clone()));
         let tracer = provider.tracer(SCOPE);
-        let (worker, feed) = Worker::start(node, tracer, provider.clone(), delivery, &traces.batch)?;
+        let to_overload = lost.to_overload.clone();
+        let (worker, feed) = Worker::start(node, tracer, provider.clone(), delivery, &traces.batch, to_overload)?;
         // Samplers that ask for no parent decide by the trace's id, so there has to be one.
         let new_traces = if traces.sampling.parent_based { traces.sampling.ratio } else { 1.0 };
         let spans = Some(Pipeline { provider, new_traces, worker });
-        Ok(Self { watcher: Arc::new(Watcher::new(Some(feed))), spans })
+        Ok(Self { watcher: Arc::new(Watcher::new(Some(feed))), lost, spans })
     }
 
     /// For spans of others, such as a server's; `None` when no spans are wanted.
@@ -110,6 +134,14 @@ impl Telemetry {
     /// How many of the requests without a trace should begin one, 0 to 1.
     pub fn new_traces(&self) -> f64 {
         self.spans.as_ref().map_or(0.0, |spans| spans.new_traces)
+    }
+
+    /// Counts in a registry, of which each node has one of its own.
+    pub fn register(&self, registry: &Registry) {
+        const UNIQUE: &str = "these are valid, and each node has a registry of its own";
+        for lost in [&self.lost.to_overload, &self.lost.to_collector] {
+            registry.register(Box::new(lost.clone())).expect(UNIQUE);
+        }
     }
 
     /// To be handed to the node and its senders.

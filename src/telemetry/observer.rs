@@ -4,27 +4,31 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
+
+use prometheus::IntCounter;
 
 use super::recent::{Recent, SampledOp};
 use super::spans::name;
 use super::worker::{Event, Tried};
-use crate::causality::NodeId;
+use crate::causality::{Dot, NodeId};
 use crate::node::{NodeHandle, Observer, Try};
-use crate::replica::{LinkId, OpRange, PeerChange, Visible};
+use crate::replica::{LinkId, OpRange, PeerChange, View, Visible};
 
 /// The way to the thread that makes spans.
 pub(super) struct Feed {
     pub(super) recent: Arc<Mutex<Recent>>,
     pub(super) events: SyncSender<Event>,
-    /// Events that did not fit.
+    /// Events that did not fit, since that was last logged and since the start.
     pub(super) lost: Arc<AtomicU64>,
+    pub(super) all_lost: IntCounter,
 }
 
 impl Feed {
     fn send(&self, event: Event) {
         if self.events.try_send(event).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            self.all_lost.inc();
         }
     }
 }
@@ -34,6 +38,8 @@ pub(super) struct Watcher {
     spans: Option<Feed>,
     /// The last failure of each link: the reason when it is said to be away.
     failures: Mutex<BTreeMap<LinkId, Failure>>,
+    /// Since when the delivery buffer is full.
+    full_since: Mutex<Option<Instant>>,
 }
 
 struct Failure {
@@ -44,7 +50,7 @@ struct Failure {
 
 impl Watcher {
     pub(super) fn new(spans: Option<Feed>) -> Self {
-        Self { spans, failures: Mutex::default() }
+        Self { spans, failures: Mutex::default(), full_since: Mutex::default() }
     }
 
     pub(super) fn attach(&self, handle: NodeHandle) {
@@ -106,6 +112,26 @@ impl Observer for Watcher {
         self.note_failure(attempt);
         if let Some(feed) = &self.spans {
             feed.send(Event::Tried(Box::new(Tried::of(attempt))));
+        }
+    }
+
+    fn committed(&self, _: usize, _: Duration) {}
+
+    fn delivery_buffer(&self, view: &View) {
+        let mut since = self.full_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let ops = view.waiting_ops;
+        if view.buffer_full {
+            *since = Some(Instant::now());
+            let waits_for = view.waiting_for.iter().map(Dot::to_string).collect::<Vec<_>>().join(",");
+            tracing::warn!(
+                ops,
+                bytes = view.waiting_bytes,
+                waits_for,
+                "the delivery buffer is full: more ops are refused until some of those came that the {ops} in it wait for"
+            );
+        } else {
+            let seconds = since.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
+            tracing::info!(ops, "the delivery buffer has room again after {seconds:.1} s");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use prometheus::IntCounter;
 
 use super::BatchOptions;
 use super::exporter::Delivery;
@@ -81,9 +82,10 @@ impl Worker {
         provider: SdkTracerProvider,
         delivery: Arc<Delivery>,
         batch: &BatchOptions,
+        all_lost: IntCounter,
     ) -> std::io::Result<(Self, Feed)> {
         let (events, inbox) = sync_channel(MAX_EVENTS);
-        let feed = Feed { recent: Arc::default(), events: events.clone(), lost: Arc::default() };
+        let feed = Feed { recent: Arc::default(), events: events.clone(), lost: Arc::default(), all_lost };
         let state = State {
             spans: Spans { node, tracer },
             pace: Pace::new(provider, delivery, batch),

@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("http", &["causality", "replica", "format", "storage", "node"]),
     ("peers", &["causality", "replica", "format", "storage", "node"]),
     ("telemetry", &["causality", "replica", "format", "storage", "node"]),
+    ("metrics", &["causality", "replica", "format", "storage", "node"]),
     ("listen", &[]),
     ("config", &["causality"]),
     ("cli", &[]),

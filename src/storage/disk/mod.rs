@@ -39,7 +39,7 @@ use self::outlines::Outlines;
 use self::snapshot::DiskSnapshot;
 use super::files;
 use super::oplog::{self, Appender, OpLog};
-use super::{BatchLimit, Identity, OpenError, Snapshot, Storage, StorageError, StoredOp, check_order};
+use super::{BatchLimit, Identity, LogSize, OpenError, Snapshot, Storage, StorageError, StoredOp, check_order};
 use crate::causality::Dot;
 use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Recovered, Siblings, Unreadable};
 
@@ -218,6 +218,10 @@ impl Storage for DiskStorage {
 
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
         self.log.op_bytes(ranges)
+    }
+
+    fn log_size(&self) -> Result<LogSize, StorageError> {
+        Ok(self.log.size())
     }
 
     fn disk_bytes(&self) -> Result<u64, StorageError> {

@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 
 use crate::causality::{Dot, Origin};
 use crate::replica::OpRange;
-use crate::storage::StorageError;
+use crate::storage::{LogSize, StorageError};
 
 /// Larger blocks make a smaller index and a longer way from a mark to an op.
 const BLOCK_BYTES: u64 = 64 << 10;
@@ -122,6 +122,15 @@ impl Index {
             of_origin.marks.get(behind.checked_sub(1)?).copied()
         };
         self.origins.values().filter_map(of_origin).max_by_key(|mark| mark.position)
+    }
+
+    /// All ops together.
+    pub(super) fn size(&self) -> LogSize {
+        let all = self.origins.values().filter_map(|all| Some((all.marks.first()?.counter, all)));
+        all.fold(LogSize::default(), |LogSize { ops, bytes }, (first, all)| LogSize {
+            ops: ops + (all.last + 1 - first),
+            bytes: bytes + all.bytes,
+        })
     }
 
     /// The last op of every origin.

@@ -37,7 +37,7 @@ pub(super) use self::record::Commit;
 use self::record::Record;
 use self::segment::{Segment, Step};
 use self::tail::Tail;
-use super::{StorageError, StoredOp};
+use super::{LogSize, StorageError, StoredOp};
 use crate::causality::{Dot, Hlc};
 use crate::format::{self, FormatError};
 use crate::replica::{Append, Checkpoint};
@@ -141,6 +141,11 @@ impl OpLog {
     /// The last op of every origin.
     pub(super) fn ends(&self) -> Vec<Dot> {
         self.read_committed().index.ends().collect()
+    }
+
+    /// How much is there.
+    pub(super) fn size(&self) -> LogSize {
+        self.read_committed().index.size()
     }
 
     /// The position of the first op that is there; of the next to come, if there is none.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use causeway::causality::VersionVector;
 use causeway::replica::{Append, Checkpoint, KeyStates, OpRange, Siblings, Unreadable};
-use causeway::storage::{BatchLimit, Snapshot, Storage, StorageError, StoredOp};
+use causeway::storage::{BatchLimit, LogSize, Snapshot, Storage, StorageError, StoredOp};
 
 /// A store with faults that can be switched on.
 pub(crate) struct Faulty {
@@ -74,6 +74,10 @@ impl Storage for Faulty {
         self.inner.op_bytes(ranges)
     }
 
+    fn log_size(&self) -> Result<LogSize, StorageError> {
+        self.inner.log_size()
+    }
+
     fn disk_bytes(&self) -> Result<u64, StorageError> {
         self.inner.disk_bytes()
     }
@@ -107,6 +111,10 @@ impl<S: Storage> Storage for Unreadably<S> {
 
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
         self.0.op_bytes(ranges)
+    }
+
+    fn log_size(&self) -> Result<LogSize, StorageError> {
+        self.0.log_size()
     }
 
     fn disk_bytes(&self) -> Result<u64, StorageError> {

@@ -10,7 +10,7 @@ use causeway::http::{self, HttpOptions};
 use causeway::listen::{self, ListenOptions, Stopped};
 use causeway::node::{AdmissionLimit, NodeHandle, NodeOptions, Observer, Running, Try};
 use causeway::peers::{self, SenderOptions};
-use causeway::replica::{LinkId, LinkView, OpRange, PeerChange, ReplicaOptions, Seed, Visible};
+use causeway::replica::{LinkId, LinkView, OpRange, PeerChange, ReplicaOptions, Seed, View, Visible};
 use causeway::storage::{DiskStorage, Identity, OpenError};
 use causeway::telemetry::{Telemetry, TraceOptions};
 use serde_json::json;
@@ -173,6 +173,14 @@ impl Observer for Tries {
     fn tried(&self, attempt: &Try<'_>) {
         self.failed.lock().unwrap().extend(attempt.error.as_ref().map(|(error_type, _)| error_type));
         self.inner.tried(attempt);
+    }
+
+    fn committed(&self, ops: usize, took: Duration) {
+        self.inner.committed(ops, took);
+    }
+
+    fn delivery_buffer(&self, view: &View) {
+        self.inner.delivery_buffer(view);
     }
 }
 
