@@ -23,7 +23,8 @@ use tower::layer::layer_fn;
 use tower::{Layer, Service};
 
 use super::problem::{Kind, Problem};
-use super::{PATHS, Shared, blocking, is_route, query};
+use super::routes::{PATHS, route};
+use super::{Shared, blocking, query};
 
 /// Any other method or path is counted under this name.
 const OTHER: &str = "other";
@@ -123,7 +124,7 @@ impl Asked {
     fn now(request: &Request) -> Self {
         // No path has a variable part, so one that is known is its own route.
         let path = request.uri().path();
-        let route = PATHS.iter().position(|route| is_route(route, path)).unwrap_or(PATHS.len());
+        let route = route(path).unwrap_or(PATHS.len());
         let method: &Method = request.method();
         let method = METHODS.iter().position(|known| method == *known).unwrap_or(METHODS.len());
         Self { began: Instant::now(), route, method }

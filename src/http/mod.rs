@@ -13,6 +13,7 @@ pub mod bodies;
 mod body;
 mod cluster;
 mod conflicts;
+mod digest;
 mod headers;
 mod json;
 mod keys;
@@ -23,6 +24,7 @@ mod pending;
 mod problem;
 mod query;
 mod read;
+mod routes;
 mod session;
 mod set;
 mod spans;
@@ -41,7 +43,6 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch};
 use opentelemetry::Context;
 use opentelemetry_sdk::trace::SdkTracer;
 use tokio::sync::Semaphore;
@@ -133,34 +134,11 @@ struct App {
     tokens: StateTokens,
     /// Places of those who are sent events of the cluster.
     cluster_watchers: Arc<Semaphore>,
+    /// Walks over the whole store that may still begin.
+    walks: Arc<Semaphore>,
 }
 
 type Shared = State<Arc<App>>;
-
-/// The paths that there are.
-const PATHS: [&str; 13] = [
-    "/read",
-    "/set",
-    "/keys",
-    "/conflicts",
-    "/writes/{dot}",
-    "/status",
-    "/cluster",
-    "/cluster/events",
-    "/pending",
-    "/latency",
-    "/livez",
-    "/readyz",
-    "/metrics",
-];
-
-/// Whether a path is of a route, which may end in a part that varies.
-fn is_route(route: &str, path: &str) -> bool {
-    match route.split_once('{') {
-        None => route == path,
-        Some((before, _)) => path.strip_prefix(before).is_some_and(|rest| !rest.is_empty() && !rest.contains('/')),
-    }
-}
 
 /// The client API of a node.
 pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
@@ -172,40 +150,9 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
         bodies: AtomicUsize::new(0),
         tokens: StateTokens::new(),
         cluster_watchers: Arc::new(Semaphore::new(cluster::MAX_WATCHERS)),
+        walks: Arc::new(Semaphore::new(digest::MAX_WALKS)),
     });
-    let [
-        read,
-        set,
-        keys,
-        conflicts,
-        writes,
-        status,
-        cluster,
-        cluster_events,
-        pending,
-        latency,
-        livez,
-        readyz,
-        metrics_path,
-    ] = PATHS;
-    let routes = Router::new()
-        .route(read, get(read::read).post(many::read_many))
-        .route(set, patch(set::set))
-        .route(keys, get(keys::keys))
-        .route(conflicts, get(conflicts::conflicts))
-        .route(writes, get(writes::receipt))
-        .route(status, get(status::status))
-        .route(cluster, get(cluster::cluster))
-        .route(cluster_events, get(cluster::events))
-        .route(pending, get(pending::pending))
-        .route(latency, get(latency::latency))
-        .route(livez, get(status::live))
-        .route(readyz, get(status::ready))
-        .route(metrics_path, get(metrics::metrics))
-        .method_not_allowed_fallback(wrong_method)
-        .fallback(unknown_path)
-        .with_state(state);
-    finish(routes, tracing, metrics)
+    finish(routes::routes().with_state(state), tracing, metrics)
 }
 
 /// What goes around all routes. A panic becomes a problem inside the request's span, so that the span says so.

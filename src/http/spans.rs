@@ -19,7 +19,7 @@ use opentelemetry_sdk::trace::SdkTracer;
 use tower::layer::layer_fn;
 use tower::{Layer, Service};
 
-use super::{PATHS, is_route};
+use super::routes::{self, PATHS};
 use crate::causality::Dot;
 use crate::replica::TraceContext;
 
@@ -129,7 +129,7 @@ where
 /// Says what the request is.
 fn describe(span: &SpanRef<'_>, request: &Request) {
     let method = known_method(request.method());
-    let route = PATHS.into_iter().find(|route| is_route(route, request.uri().path()));
+    let route = routes::route(request.uri().path()).map(|index| PATHS[index]);
     match (method, route) {
         (None, _) => {}
         (Some(method), None) => span.update_name(method),

@@ -19,6 +19,8 @@ pub(crate) struct Faulty {
     pub(crate) panic_on_reads: AtomicBool,
     /// Commits wait while this is set.
     pub(crate) hold_commits: AtomicBool,
+    /// Reads of the whole state wait while this is set.
+    pub(crate) hold_snapshots: AtomicBool,
 }
 
 impl Faulty {
@@ -29,6 +31,7 @@ impl Faulty {
             fail_reads: AtomicBool::new(false),
             panic_on_reads: AtomicBool::new(false),
             hold_commits: AtomicBool::new(false),
+            hold_snapshots: AtomicBool::new(false),
         }
     }
 
@@ -58,6 +61,9 @@ impl Storage for Faulty {
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StorageError> {
+        while self.hold_snapshots.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         self.check(&self.fail_reads)?;
         self.inner.snapshot()
     }

@@ -1,0 +1,73 @@
+//! Which path leads where.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, patch};
+
+use super::{
+    App, cluster, conflicts, digest, keys, latency, many, metrics, pending, read, set, status, unknown_path, writes,
+    wrong_method,
+};
+
+const READ: &str = "/read";
+const SET: &str = "/set";
+const KEYS: &str = "/keys";
+const CONFLICTS: &str = "/conflicts";
+const DIGEST: &str = "/digest";
+const WRITES: &str = "/writes/{dot}";
+const STATUS: &str = "/status";
+const CLUSTER: &str = "/cluster";
+const CLUSTER_EVENTS: &str = "/cluster/events";
+const PENDING: &str = "/pending";
+const LATENCY: &str = "/latency";
+const LIVEZ: &str = "/livez";
+const READYZ: &str = "/readyz";
+const METRICS: &str = "/metrics";
+
+/// The paths that there are.
+pub(super) const PATHS: &[&str] = &[
+    READ,
+    SET,
+    KEYS,
+    CONFLICTS,
+    DIGEST,
+    WRITES,
+    STATUS,
+    CLUSTER,
+    CLUSTER_EVENTS,
+    PENDING,
+    LATENCY,
+    LIVEZ,
+    READYZ,
+    METRICS,
+];
+
+/// Which of [`PATHS`] a path is of.
+pub(super) fn route(path: &str) -> Option<usize> {
+    PATHS.iter().position(|route| match route.split_once('{') {
+        None => *route == path,
+        // It ends in a part that varies.
+        Some((before, _)) => path.strip_prefix(before).is_some_and(|rest| !rest.is_empty() && !rest.contains('/')),
+    })
+}
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route(READ, get(read::read).post(many::read_many))
+        .route(SET, patch(set::set))
+        .route(KEYS, get(keys::keys))
+        .route(CONFLICTS, get(conflicts::conflicts))
+        .route(DIGEST, get(digest::digest))
+        .route(WRITES, get(writes::receipt))
+        .route(STATUS, get(status::status))
+        .route(CLUSTER, get(cluster::cluster))
+        .route(CLUSTER_EVENTS, get(cluster::events))
+        .route(PENDING, get(pending::pending))
+        .route(LATENCY, get(latency::latency))
+        .route(LIVEZ, get(status::live))
+        .route(READYZ, get(status::ready))
+        .route(METRICS, get(metrics::metrics))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(unknown_path)
+}
