@@ -150,21 +150,3 @@ async fn events_tell_of_a_cut_and_of_its_end() {
         }
     }
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_knows_is_a_problem_that_says_so() {
-    let cluster = Cluster::linked().await;
-    for (path, status, problem) in [
-        ("/writes/0.00c0ffee00c0ffee.7", 404, "/problems/unknown-write"),
-        ("/writes/seven", 400, "/problems/bad-dot"),
-        ("/writes/0.00c0ffee00c0ffee.18446744073709551615", 400, "/problems/bad-dot"),
-        ("/pending?peer=7", 404, "/problems/unknown-peer"),
-        ("/pending?peer=x", 400, "/problems/bad-parameter"),
-        ("/pending", 400, "/problems/bad-parameter"),
-        ("/cluster?x=1", 400, "/problems/unknown-parameter"),
-        ("/conflicts?limit=0", 400, "/problems/bad-parameter"),
-    ] {
-        let answer = cluster.api(0).get(path).await;
-        assert_eq!((answer.status, &answer.json()["type"]), (status, &json!(problem)), "{path}");
-    }
-}

@@ -1,4 +1,4 @@
-//! The table.
+//! The table of requests that must be refused.
 
 use serde_json::{Value, json};
 
@@ -31,11 +31,11 @@ impl Case {
     }
 }
 
-fn case(name: &'static str, bytes: Vec<u8>, status: u16, problem: Option<&'static str>) -> Case {
+pub(super) fn case(name: &'static str, bytes: Vec<u8>, status: u16, problem: Option<&'static str>) -> Case {
     Case { name, bytes, status, problem, members: Vec::new(), headers_back: Vec::new() }
 }
 
-fn message(line: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(super) fn message(line: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     let mut bytes = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}{length}\r\n").into_bytes();
     bytes.extend_from_slice(body);
@@ -47,7 +47,7 @@ fn plain(name: &'static str, line: &str, headers: &str, status: u16, problem: &'
     case(name, message(line, headers, b""), status, Some(problem))
 }
 
-const JSON: &str = "content-type: application/json\r\n";
+pub(super) const JSON: &str = "content-type: application/json\r\n";
 
 /// A write.
 fn set(name: &'static str, body: &[u8], status: u16, problem: &'static str) -> Case {
@@ -69,6 +69,7 @@ fn many(name: &'static str, body: &[u8], status: u16, problem: &'static str) -> 
 pub(crate) fn all(token: &str) -> Vec<Case> {
     let mut cases = paths_and_methods();
     cases.extend(queries());
+    cases.extend(names());
     cases.extend(contexts(token));
     cases.extend(write_parameters());
     cases.extend(idempotency_keys());
@@ -141,6 +142,24 @@ fn queries() -> Vec<Case> {
         plain("a limit below zero", "GET /keys?limit=-1", "", 400, "bad-parameter"),
         plain("a limit beyond all numbers", "GET /keys?limit=99999999999999999999999", "", 400, "bad-parameter"),
         plain("a limit given twice", "GET /keys?limit=5&limit=6", "", 400, "duplicate-parameter"),
+    ]
+}
+
+/// Of writes and of peers.
+fn names() -> Vec<Case> {
+    let too_high = format!("GET /writes/0.00c0ffee00c0ffee.{}", u64::MAX);
+    vec![
+        plain("a write that nobody made", "GET /writes/0.00c0ffee00c0ffee.7", "", 404, "unknown-write"),
+        plain("a dot that is none", "GET /writes/seven", "", 400, "bad-dot"),
+        plain("a dot with a counter too high", &too_high, "", 400, "bad-dot"),
+        plain("no dot", "GET /writes/", "", 404, "not-found"),
+        plain("a peer that there is not", "GET /pending?peer=7", "", 404, "unknown-peer").member("peer", 7),
+        plain("a peer that is no number", "GET /pending?peer=x", "", 400, "bad-parameter").member("parameter", "peer"),
+        plain("no peer", "GET /pending", "", 400, "bad-parameter").member("parameter", "peer"),
+        plain("a page of no conflicts", "GET /conflicts?limit=0", "", 400, "bad-parameter").member("limit", 1000),
+        plain("a parameter of the cluster", "GET /cluster?x=1", "", 400, "unknown-parameter"),
+        plain("a parameter of its events", "GET /cluster/events?x=1", "", 400, "unknown-parameter"),
+        plain("a parameter of the latency", "GET /latency?x=1", "", 400, "unknown-parameter"),
     ]
 }
 
@@ -351,7 +370,7 @@ fn limits() -> Vec<Case> {
     ]
 }
 
-fn chunked(parts: &[&str]) -> Vec<u8> {
+pub(super) fn chunked(parts: &[&str]) -> Vec<u8> {
     let mut bytes =
         format!("PATCH /set HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{JSON}transfer-encoding: chunked\r\n\r\n");
     for part in parts {
@@ -401,46 +420,6 @@ fn many_keys() -> Vec<Case> {
             message("POST /read?key=kept", JSON, br#"{"keys": ["kept"]}"#),
             400,
             Some("unknown-parameter"),
-        ),
-    ]
-}
-
-/// Requests that must be taken.
-pub(crate) fn good(token: &str) -> Vec<Case> {
-    let write = br#"{"values": {"kept": "changed"}}"#;
-    let ok = |name, bytes| case(name, bytes, 200, None);
-    let typed = |name, value: &str| {
-        let headers = format!("content-type: {value}\r\n");
-        ok(name, message("PATCH /set", &headers, write))
-    };
-    vec![
-        ok("an ampersand too many", message("GET /read?&key=kept&", "", b"")),
-        ok("an encoded name", message("GET /read?%6bey=kept", "", b"")),
-        ok("an absolute address", message("GET http://x/read?key=kept", "", b"")),
-        ok("HEAD", message("HEAD /read?key=kept", "", b"")),
-        ok("a query for the health check", message("GET /livez?now=1", "", b"")),
-        ok("a context", message("GET /read?key=kept", &format!("causal-context: {token}\r\n"), b"")),
-        ok("unknown preferences", message("GET /read?key=kept", "prefer: respond-async, return=minimal; x\r\n", b"")),
-        ok("a wait in quotes", message("GET /read?key=kept", "prefer: respond-async, WAIT=\"1.5\"\r\n", b"")),
-        ok("a wait beyond the limit", message("GET /read?key=kept", "prefer: wait=99999999999999999999999\r\n", b"")),
-        typed("a charset", "application/json; charset=utf-8"),
-        typed("a charset in capitals and quotes", "Application/JSON;charset=\"UTF-8\""),
-        typed("an unknown parameter of the type", "application/json; profile=x"),
-        ok("no compression, said so", message("PATCH /set", &format!("{JSON}content-encoding: identity\r\n"), write)),
-        ok(
-            "a long idempotency key",
-            message("PATCH /set", &format!("{JSON}idempotency-key: {}\r\n", "~".repeat(64)), write),
-        ),
-        ok("an idempotency key in quotes", message("PATCH /set", &format!("{JSON}idempotency-key: \"!\"\r\n"), write)),
-        ok("acks as a majority of one", message("PATCH /set?acks=majority", JSON, write)),
-        ok("chunks", chunked(&["{\"values\": ", "{\"kept\": ", "\"changed\"}}"])),
-        ok("a pair of escapes", message("PATCH /set", JSON, br#"{"values": {"\ud83d\ude00": "\u0000"}}"#)),
-        ok("an empty value", message("PATCH /set", JSON, br#"{"values": {"kept": ""}}"#)),
-        case(
-            "a key that nobody could write",
-            message(&format!("GET /read?key={}", "k".repeat(2000)), "", b""),
-            404,
-            None,
         ),
     ]
 }
