@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use causeway::cli::{self, Command};
+use causeway::cli;
 use causeway::config::{self, Arguments, Config, Input, LogFormat, PeerListen, Problem, Problems, SETTINGS};
 use causeway::http::{self, HttpOptions};
 use causeway::listen::{self, ListenOptions, OnlyLocal, Stopped, Workers};
@@ -66,28 +66,14 @@ fn main() -> ExitCode {
         arguments: line.node.map(|node| Arguments { id: node.id, port: node.port, peer_ports: node.peer_ports }),
         terminal: io::stderr().is_terminal(),
     };
-    match line.command {
-        Some(Command::Healthcheck) => healthcheck(&input),
-        None => match settings(&input) {
-            Ok((config, traces)) => run(config, traces),
-            Err(problems) => {
-                eprintln!("causeway: {problems}");
-                ExitCode::from(2)
-            }
-        },
+    if let Some(command) = &line.command {
+        return cli::run(command, &|| config::load_listen(&input).map_err(|problems| problems.to_string()));
     }
-}
-
-fn healthcheck(input: &Input) -> ExitCode {
-    let outcome = config::load_listen(input).map_err(|problems| problems.to_string()).and_then(|listen| {
-        let runtime = Runtime::new().map_err(|error| error.to_string())?;
-        runtime.block_on(cli::healthcheck(listen)).map_err(|error| error.to_string())
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("{why}");
-            ExitCode::FAILURE
+    match settings(&input) {
+        Ok((config, traces)) => run(config, traces),
+        Err(problems) => {
+            eprintln!("causeway: {problems}");
+            ExitCode::from(2)
         }
     }
 }

@@ -1,17 +1,18 @@
 //! `causeway healthcheck`: is the node on this machine ready?
 
-use std::error::Error;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
+
+use super::client::{reachable, why};
 
 /// How long a node has to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a node does not count as ready.
 #[derive(Debug, thiserror::Error)]
-pub enum NotReady {
+pub(super) enum NotReady {
     /// It gave no answer.
     #[error("not ready: {url}: {why}")]
     NoAnswer {
@@ -33,9 +34,9 @@ pub enum NotReady {
 }
 
 /// Asks the node that listens on `listen` whether it is ready. Needs a tokio runtime.
-pub async fn healthcheck(listen: SocketAddr) -> Result<(), NotReady> {
+pub(super) async fn healthcheck(listen: SocketAddr) -> Result<(), NotReady> {
     let url = format!("http://{}/readyz", reachable(listen));
-    ask(&url).await.map_err(|error| NotReady::NoAnswer { url: url.clone(), why: innermost(&error) }).and_then(
+    ask(&url).await.map_err(|error| NotReady::NoAnswer { url: url.clone(), why: why(&error, TIMEOUT) }).and_then(
         |(status, body)| match status {
             StatusCode::OK => Ok(()),
             _ => Err(NotReady::Answered { url, status, body: body.trim().to_owned() }),
@@ -50,33 +51,12 @@ async fn ask(url: &str) -> Result<(StatusCode, String), reqwest::Error> {
     Ok((response.status(), response.text().await?))
 }
 
-/// "All addresses" is nothing to connect to.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    match listen {
-        SocketAddr::V4(address) if address.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
-        SocketAddr::V6(address) if address.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
-        _ => listen,
-    }
-}
-
-/// The cause that says most: reqwest's own messages only say that a request failed.
-fn innermost(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return format!("no answer within {} s", TIMEOUT.as_secs());
-    }
-    let mut cause: &dyn Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, TcpListener};
     use std::thread;
 
     use super::*;

@@ -1,18 +1,37 @@
 //! The command line: what it looks like, and the commands for people.
 //!
-//! Arguments are passed on as they were written; `config` judges them together with everything else, so that
-//! all problems are listed at once. Must not import the other shells.
+//! A node's arguments are passed on as they were written; `config` judges them together with everything else, so that
+//! all problems are listed at once. Commands are clients of nodes like any other: [`run`] carries them out over HTTP.
+//! Results go to standard output and nothing else does; what went wrong is one sentence on standard error and an exit
+//! code (`docs/commands.md`). Must not import the other shells.
 
+mod client;
+mod completions;
+mod events;
+mod failure;
+mod get;
 mod healthcheck;
+mod output;
+mod session;
+mod set;
+mod status;
+mod verify;
+mod watch;
+
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::runtime;
 
-pub use healthcheck::{NotReady, healthcheck};
+pub use client::OwnNode;
+use failure::Failure;
 
 const AFTER_HELP: &str = "\
 Without arguments a node is configured by its environment (--help lists the variables).
 
 Examples:
+  causeway set greeting hello        writes a key at the node of this environment, else at 127.0.0.1:8000
+  causeway status --node node1:8000  shows the cluster as that node knows it
   causeway 0 8000 8000               one node
   causeway 0 8000 '8000,8001' &      two nodes on this machine
   causeway 1 8001 '8000,8001' &";
@@ -45,10 +64,81 @@ pub struct NodeArguments {
 }
 
 /// What to do instead of running a node.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Exits with 0 if the node that this environment configures answers GET /readyz with 200 within 2 s.
+    /// Reads a key
+    ///
+    /// Prints the value's bytes and nothing else; on a terminal, the end of the line too.
+    #[command(after_help = "Exit codes: 0 found, 1 no such key, 2 wrong command line, 3 no answer or a refusal")]
+    Get(get::Get),
+    /// Writes keys, all of them at once or none
+    ///
+    /// Prints the write's dot, which names it on every node.
+    #[command(
+        after_help = "Exit codes: 0 written, 1 written but not acknowledged by enough nodes, 2 wrong command line, \
+                      3 no answer (whether it was written is said) or a refusal"
+    )]
+    Set(set::Set),
+    /// Shows the cluster as a node knows it
+    ///
+    /// A line each node, and a line each way from one node to another: whether it is up, what waits for it, how long
+    /// writes take over it, and how old the facts are.
+    #[command(after_help = "Exit codes: 0 shown, 2 wrong command line, 3 no answer or a refusal")]
+    Status(status::Status),
+    /// Prints changes as they become visible on a node
+    ///
+    /// A line each key. Goes on by itself behind the last change when the connection was lost; ends with Ctrl-C.
+    #[command(
+        after_help = "Exit codes: 0 ended by Ctrl-C or because nobody reads the output, 2 wrong command line, 3 no \
+                      answer at the start, or the node does not have what comes next any more"
+    )]
+    Watch(watch::Watch),
+    /// Asks nodes whether they hold the same, to the byte
+    ///
+    /// Nodes that have the same ops must have the same state. Where they don't, the keys are named. While some lack ops
+    /// of others, asks again.
+    #[command(
+        after_help = "Exit codes: 0 equal, 1 they differ, 2 wrong command line, 3 could not be compared: no answer, or \
+                      never the same ops"
+    )]
+    Verify(verify::Verify),
+    /// Prints a script by which a shell completes commands and options
+    Completions(completions::Completions),
+    /// Exits with 0 if the node that this environment configures answers GET /readyz with 200 within 2 s
     Healthcheck,
+}
+
+/// Carries out a command to its end. `own` is where the node of this environment serves clients.
+pub fn run(command: &Command, own: OwnNode) -> ExitCode {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = runtime
+        .map_err(|error| Failure::NotDone(format!("can't start the runtime: {error}")))
+        .and_then(|runtime| runtime.block_on(carry_out(command, own)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !matches!(failure, Failure::Closed) {
+                output::note(&failure);
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+async fn carry_out(command: &Command, own: OwnNode<'_>) -> Result<(), Failure> {
+    match command {
+        Command::Get(get) => get::run(get, own).await,
+        Command::Set(set) => set::run(set, own).await,
+        Command::Status(status) => status::run(status, own).await,
+        Command::Watch(watch) => watch::run(watch, own).await,
+        Command::Verify(verify) => verify::run(verify, own).await,
+        Command::Completions(completions) => completions::run(completions),
+        Command::Healthcheck => {
+            // Not 2, which Docker keeps for itself.
+            let listen = own().map_err(Failure::No)?;
+            healthcheck::healthcheck(listen).await.map_err(|not_ready| Failure::No(not_ready.to_string()))
+        }
+    }
 }
 
 /// Reads the process's command line. Ends the process after `--help`, `--version` and usage errors (exit
@@ -72,10 +162,17 @@ fn long_help<'a>(settings: impl Iterator<Item = (String, Option<&'a str>, &'a st
   OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER, ...
           Traces, as OpenTelemetry defines them; without an endpoint there are none
 
-Exit codes:
-  0  stopped by SIGTERM or SIGINT, everything under way finished; healthcheck: ready
-  1  could not start, stopped by an error or before everything was finished; healthcheck: not ready
-  2  the command line or the configuration is wrong",
+Exit codes of a node:
+  0  stopped by SIGTERM or SIGINT, everything under way finished
+  1  could not start, stopped by an error or before everything was finished
+  2  the command line or the configuration is wrong
+
+Exit codes of commands:
+  0  done
+  1  done, and the answer is no: no such key (get), too few acknowledgements in time (set), the nodes differ (verify),
+     not ready (healthcheck)
+  2  the command line is wrong, or the configuration
+  3  could not be done: no answer, or the node refused",
     );
     help
 }

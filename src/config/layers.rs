@@ -14,13 +14,14 @@ const PREFIX: &str = "CAUSEWAY_";
 /// The variable that names the file.
 const FILE_VARIABLE: &str = "CAUSEWAY_CONFIG";
 
-/// Variables of the same prefix that are for `deploy/` and for the tests: a shell in which they are exported
-/// can start a node all the same.
+/// Variables of the same prefix that are for commands, for `deploy/` and for the tests: a shell in which they are
+/// exported can start a node all the same.
 const FOR_OTHERS: &[&str] = &[
     "CAUSEWAY_IMAGE",
     "CAUSEWAY_IMAGES",
     "CAUSEWAY_JAEGER_IMAGE",
     "CAUSEWAY_MEMORY",
+    "CAUSEWAY_NODE",
     "CAUSEWAY_OTLP_ENDPOINT",
     "CAUSEWAY_TEST_BINARY",
     "CAUSEWAY_TEST_COMPOSE",

@@ -3,6 +3,7 @@
 
 mod api;
 mod bad_input;
+mod commands;
 mod compose;
 mod corpus;
 mod crashes;

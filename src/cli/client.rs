@@ -1,0 +1,332 @@
+//! A client of nodes: which of them is asked, and what went wrong, in words.
+//!
+//! Promises: an answer is bounded in bytes and time. Goes on to the next node only where no request was sent, so that
+//! nothing is done twice.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::header::HeaderMap;
+use reqwest::{Method, Response, StatusCode, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::failure::{Failure, NoAnswer};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Streams are silent for no longer than this; whoever is, is taken to be gone.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long an answer may take that waits for nothing.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// More than the largest answer of a node with the largest limits.
+pub(super) const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// Where the node of this environment serves clients, or why that can't be said.
+pub type OwnNode<'a> = &'a dyn Fn() -> Result<SocketAddr, String>;
+
+/// Which nodes are asked.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Nodes {
+    /// A node: http://HOST:PORT, HOST:PORT, or PORT on this machine; several with commas, or given again
+    ///
+    /// Of several, verify compares all; the other commands ask the first that can be reached. Without any it is the
+    /// node that this environment configures (CAUSEWAY_LISTEN, else 127.0.0.1:8000).
+    #[arg(long = "node", env = "CAUSEWAY_NODE", hide_env_values = true, value_name = "URL", value_delimiter = ',')]
+    nodes: Vec<String>,
+}
+
+impl Nodes {
+    /// All of them.
+    pub(super) fn urls(&self, own: OwnNode) -> Result<Vec<Url>, Failure> {
+        let named: Vec<&str> = self.nodes.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
+        if named.is_empty() {
+            let own = own().map_err(Failure::Usage)?;
+            return Ok(vec![url_of(&format!("http://{}", reachable(own)))?]);
+        }
+        named.into_iter().map(url_of).collect()
+    }
+}
+
+fn url_of(text: &str) -> Result<Url, Failure> {
+    let wrong = |why: &str| {
+        Failure::Usage(format!("'{text}' is not a node: {why} (expected http://HOST:PORT, HOST:PORT or PORT)"))
+    };
+    let is_port = text.bytes().all(|byte| byte.is_ascii_digit());
+    let full = match text {
+        port if is_port => format!("http://{}:{port}", Ipv4Addr::LOCALHOST),
+        url if url.contains("://") => url.to_owned(),
+        host => format!("http://{host}"),
+    };
+    let url = Url::parse(&full).map_err(|error| wrong(&error.to_string()))?;
+    match url.scheme() {
+        "http" if url.query().is_some() || url.fragment().is_some() => Err(wrong("it has more than a path")),
+        "http" => Ok(url),
+        other => Err(wrong(&format!("nodes speak http, not {other}"))),
+    }
+}
+
+/// A node as people write it.
+pub(super) fn shown(node: &Url) -> &str {
+    node.as_str().trim_end_matches('/')
+}
+
+/// "All addresses" is nothing to connect to.
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
+    match listen {
+        SocketAddr::V4(address) if address.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        SocketAddr::V6(address) if address.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => listen,
+    }
+}
+
+/// A request that any node can be asked.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    method: Method,
+    path: &'static str,
+    query: Vec<(&'static str, String)>,
+    headers: Vec<(&'static str, String)>,
+    body: Option<String>,
+    timeout: Duration,
+}
+
+impl Ask {
+    pub(super) fn new(method: Method, path: &'static str) -> Self {
+        Self { method, path, query: Vec::new(), headers: Vec::new(), body: None, timeout: TIMEOUT }
+    }
+
+    pub(super) fn get(path: &'static str) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    pub(super) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn json(mut self, body: String) -> Self {
+        self.body = Some(body);
+        self.header("content-type", "application/json")
+    }
+
+    pub(super) fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    fn url(&self, node: &Url) -> Url {
+        let mut url = node.clone();
+        url.set_path(&format!("{}/{}", node.path().trim_end_matches('/'), self.path));
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.query);
+        }
+        url
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// What was asked, without its query.
+    url: String,
+    pub(super) status: StatusCode,
+    headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A body that is JSON.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Failure::NotDone(format!("{}: not the answer of a node: {error}", self.url)))
+    }
+
+    /// It as a refusal.
+    pub(super) fn refused(self) -> Failure {
+        Failure::Refused { why: why_refused(&self.body), url: self.url, status: self.status }
+    }
+
+    /// Itself, unless it is a refusal.
+    pub(super) fn taken(self) -> Result<Self, Failure> {
+        if self.status.is_success() { Ok(self) } else { Err(self.refused()) }
+    }
+}
+
+/// What a refusal says: of a problem its title and detail, else the text.
+fn why_refused(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Problem {
+        title: String,
+        detail: String,
+    }
+    match serde_json::from_slice(body) {
+        Ok(Problem { title, detail }) => format!("{title}: {detail}"),
+        Err(_) => String::from_utf8_lossy(body).chars().take(200).collect::<String>().trim().to_owned(),
+    }
+}
+
+/// Asks nodes.
+pub(super) struct Client {
+    http: reqwest::Client,
+    nodes: Vec<Url>,
+}
+
+impl Client {
+    pub(super) fn new(nodes: &Nodes, own: OwnNode) -> Result<Self, Failure> {
+        // Nodes are reached directly: a proxy of the environment is for what is further away.
+        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build();
+        let http = http.map_err(|error| Failure::NotDone(format!("can't make requests: {}", innermost(&error))))?;
+        Ok(Self { http, nodes: nodes.urls(own)? })
+    }
+
+    pub(super) fn nodes(&self) -> &[Url] {
+        &self.nodes
+    }
+
+    /// Asks the first node that can be reached.
+    pub(super) async fn ask(&self, ask: &Ask) -> Result<Answer, Failure> {
+        let (node, response) = self.open(&self.nodes, ask, Some(ask.timeout)).await?;
+        read(&node, ask, response).await
+    }
+
+    /// Asks one node.
+    pub(super) async fn ask_node(&self, node: &Url, ask: &Ask) -> Result<Answer, Failure> {
+        let (node, response) = self.open(std::slice::from_ref(node), ask, Some(ask.timeout)).await?;
+        read(&node, ask, response).await
+    }
+
+    /// Asks for a stream, of the first of these nodes that can be reached; says which that is.
+    pub(super) async fn stream(&self, nodes: &[Url], ask: &Ask) -> Result<(Url, Response), Failure> {
+        let (node, response) = self.open(nodes, ask, None).await?;
+        if response.status().is_success() {
+            Ok((node, response))
+        } else {
+            Err(read(&node, ask, response).await?.refused())
+        }
+    }
+
+    async fn open(&self, nodes: &[Url], ask: &Ask, timeout: Option<Duration>) -> Result<(Url, Response), NoAnswer> {
+        let mut tried = Vec::new();
+        for node in nodes {
+            let mut request = self.http.request(ask.method.clone(), ask.url(node));
+            request = timeout.into_iter().fold(request, |request, timeout| request.timeout(timeout));
+            request = ask.headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+            request = ask.body.iter().fold(request, |request, body| request.body(body.clone()));
+            // Also a stream begins at once.
+            let sent = tokio::time::timeout(timeout.unwrap_or(TIMEOUT), request.send()).await;
+            let asked = match sent {
+                Ok(Ok(response)) => return Ok((node.clone(), response)),
+                Ok(Err(error)) => {
+                    tried.push(format!("{}: {}", shown(node), why(&error, ask.timeout)));
+                    !error.is_connect()
+                }
+                Err(_) => {
+                    tried.push(format!("{}: {}", shown(node), silent(ask.timeout)));
+                    true
+                }
+            };
+            if asked {
+                return Err(NoAnswer { tried: tried.join(", "), asked });
+            }
+        }
+        Err(NoAnswer { tried: tried.join(", "), asked: false })
+    }
+}
+
+async fn read(node: &Url, ask: &Ask, mut response: Response) -> Result<Answer, Failure> {
+    let mut url = ask.url(node);
+    url.set_query(None);
+    let (status, headers) = (response.status(), response.headers().clone());
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(|error| cut_off(node, &error, ask.timeout))? {
+        body.extend_from_slice(&piece);
+        if body.len() > MAX_ANSWER_BYTES {
+            return Err(Failure::NotDone(format!("{url}: the answer has more than {MAX_ANSWER_BYTES} bytes")));
+        }
+    }
+    Ok(Answer { url: url.into(), status, headers, body })
+}
+
+fn cut_off(node: &Url, error: &reqwest::Error, timeout: Duration) -> NoAnswer {
+    NoAnswer { tried: format!("{}: {}", shown(node), why(error, timeout)), asked: true }
+}
+
+/// The next piece of a stream; `None` when it ended or broke off.
+pub(super) async fn next_piece(response: &mut Response) -> Option<Vec<u8>> {
+    let piece = tokio::time::timeout(SILENCE, response.chunk()).await;
+    piece.ok()?.ok()?.map(Into::into)
+}
+
+/// Why there was no answer.
+pub(super) fn why(error: &reqwest::Error, timeout: Duration) -> String {
+    match error.is_timeout() {
+        true if error.is_connect() => silent(CONNECT_TIMEOUT),
+        true => silent(timeout),
+        false => innermost(error),
+    }
+}
+
+fn silent(timeout: Duration) -> String {
+    format!("no answer within {} s", timeout.as_secs())
+}
+
+/// The cause that says most: reqwest's own messages only say that a request failed.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn urls(nodes: &[&str]) -> Result<Vec<String>, String> {
+        let nodes = Nodes { nodes: nodes.iter().map(|node| (*node).to_owned()).collect() };
+        let own = || Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8002)));
+        let urls = nodes.urls(&own).map_err(|failure| failure.to_string())?;
+        Ok(urls.iter().map(|url| shown(url).to_owned()).collect())
+    }
+
+    #[test]
+    fn nodes_are_named_in_three_ways() {
+        let named = ["8001", "node1:8001", "http://[::1]:8001/", " https.example/behind/a/proxy "];
+        let expected =
+            ["http://127.0.0.1:8001", "http://node1:8001", "http://[::1]:8001", "http://https.example/behind/a/proxy"];
+        assert_eq!(urls(&named).unwrap(), expected);
+        assert_eq!(urls(&["", " "]).unwrap(), ["http://127.0.0.1:8002"], "none is named: this environment's");
+    }
+
+    #[test]
+    fn what_is_no_node_is_told() {
+        for wrong in ["https://node1", "http://", "node1:port", "99999", "http://node1/?a=b", "a b"] {
+            let message = urls(&[wrong]).unwrap_err();
+            assert!(message.starts_with(&format!("'{wrong}' is not a node: ")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_key_reaches_the_query_as_it_is() {
+        let ask = Ask::get("read").query("key", "a b&c=d+é%");
+        let url = ask.url(&url_of("http://node/base").unwrap());
+        assert_eq!(url.as_str(), "http://node/base/read?key=a+b%26c%3Dd%2B%C3%A9%25");
+    }
+}

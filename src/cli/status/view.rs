@@ -1,0 +1,270 @@
+//! The answer of `GET /cluster`, as tables. Only computes.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::cli::output::{BAD, Cell, GOOD, Table, WAITING, shown};
+
+/// As much of the answer as is shown.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Cluster {
+    node: u32,
+    cluster: String,
+    at: String,
+    nodes: Vec<Node>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Node {
+    node: Option<u32>,
+    address: Option<String>,
+    #[serde(rename = "self")]
+    is_self: bool,
+    age_ms: Option<u64>,
+    facts: Option<Facts>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Facts {
+    version: String,
+    keys: u64,
+    conflicts: u64,
+    disk_bytes: u64,
+    read_only: bool,
+    waiting_requests: u64,
+    delivery_buffer: u64,
+    links: Vec<Link>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Link {
+    to: Option<u32>,
+    address: Option<String>,
+    away_since: Option<String>,
+    why: Option<String>,
+    heard: Option<String>,
+    ops_to_ship: u64,
+    bytes_to_ship: u64,
+    oldest_waiting: Option<String>,
+    latency_ms: Option<Latency>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Latency {
+    p50: f64,
+    p99: f64,
+}
+
+impl fmt::Display for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "cluster '{}' as node {} knows it, {}\n", shown(&self.cluster), self.node, self.at)?;
+        write!(f, "{}\n\n{}", self.nodes(), self.links())
+    }
+}
+
+impl Cluster {
+    fn nodes(&self) -> Table {
+        let head = ["NODE", "STATE", "VERSION", "KEYS", "CONFLICTS", "DISK", "BUFFER", "REQUESTS", "FACTS", "ADDRESS"];
+        let mut table = Table::new(&head);
+        for node in &self.nodes {
+            let fact = |fact: fn(&Facts) -> String| Cell::from(node.facts.as_ref().map_or("-".to_owned(), fact));
+            let address = node.address.as_deref().unwrap_or(if node.is_self { "(this one)" } else { "-" });
+            table.row(vec![
+                name(node.node).into(),
+                self.node_state(node),
+                fact(|facts| shown(&facts.version)),
+                fact(|facts| facts.keys.to_string()),
+                fact(|facts| facts.conflicts.to_string()),
+                fact(|facts| bytes(facts.disk_bytes)),
+                fact(|facts| counted(facts.delivery_buffer, "op")),
+                fact(|facts| facts.waiting_requests.to_string()),
+                age(node).into(),
+                shown(address).into(),
+            ]);
+        }
+        table
+    }
+
+    /// A node's state is what the node that was asked has of it.
+    fn node_state(&self, node: &Node) -> Cell {
+        let own = self.nodes.iter().find(|node| node.is_self).and_then(|own| own.facts.as_ref());
+        let is_there = |link: &&Link| link.address == node.address || (link.to.is_some() && link.to == node.node);
+        let link = own.and_then(|own| own.links.iter().find(is_there));
+        match (&node.facts, link) {
+            (_, Some(Link { away_since: Some(since), .. })) if !node.is_self => self.away(since),
+            (Some(facts), _) if facts.read_only => Cell::styled("read-only", BAD),
+            (_, None) if !node.is_self => Cell::styled("unknown", WAITING),
+            _ => Cell::styled("up", GOOD),
+        }
+    }
+
+    fn links(&self) -> Table {
+        let head = ["FROM", "TO", "STATE", "TO SHIP", "OLDEST", "LATENCY p50 / p99", "FACTS", "WHY"];
+        let mut table = Table::new(&head);
+        for (node, facts) in self.nodes.iter().filter_map(|node| Some((node, node.facts.as_ref()?))) {
+            for link in &facts.links {
+                let waiting = match link.ops_to_ship {
+                    0 => Cell::from("-"),
+                    ops => Cell::styled(format!("{}, {}", counted(ops, "op"), bytes(link.bytes_to_ship)), WAITING),
+                };
+                let oldest = link.oldest_waiting.as_ref().map(|at| self.since(at));
+                let latency = link.latency_ms.as_ref().map(|ms| format!("{:.1} / {:.1} ms", ms.p50, ms.p99));
+                table.row(vec![
+                    name(node.node).into(),
+                    name(link.to).into(),
+                    self.link_state(node, link),
+                    waiting,
+                    oldest.unwrap_or("-".to_owned()).into(),
+                    latency.unwrap_or("-".to_owned()).into(),
+                    age(node).into(),
+                    link.why.as_deref().filter(|_| link.away_since.is_some()).map_or(String::new(), shown).into(),
+                ]);
+            }
+        }
+        table
+    }
+
+    fn link_state(&self, from: &Node, link: &Link) -> Cell {
+        match (&link.away_since, &link.heard) {
+            (Some(since), _) => self.away(since),
+            (None, None) => Cell::styled("not heard yet", WAITING),
+            (None, Some(_)) if self.is_away_back(from, link) => Cell::styled("up, one way", WAITING),
+            (None, Some(_)) => Cell::styled("up", GOOD),
+        }
+    }
+
+    /// Whether the way back is known to be cut.
+    fn is_away_back(&self, from: &Node, link: &Link) -> bool {
+        let other = self.nodes.iter().find(|node| node.node.is_some() && node.node == link.to);
+        let back = other.and_then(|other| other.facts.as_ref()?.links.iter().find(|back| back.to == from.node));
+        back.is_some_and(|back| back.away_since.is_some())
+    }
+
+    fn away(&self, since: &str) -> Cell {
+        Cell::styled(format!("away {}", self.since(since)), BAD)
+    }
+
+    /// How long ago, by the clock of the node that was asked.
+    fn since(&self, time: &str) -> String {
+        let parse = |text: &str| humantime::parse_rfc3339(text).ok();
+        match (parse(time), parse(&self.at)) {
+            // A clock of another node may be ahead.
+            (Some(time), Some(at)) => duration(at.duration_since(time).unwrap_or_default()),
+            _ => format!("since {}", shown(time)),
+        }
+    }
+}
+
+fn name(node: Option<u32>) -> String {
+    node.map_or("?".to_owned(), |node| node.to_string())
+}
+
+/// How old the facts are.
+fn age(node: &Node) -> String {
+    match node.age_ms {
+        None => "never".to_owned(),
+        Some(..1_000) => "now".to_owned(),
+        Some(ms) => format!("{} ago", duration(Duration::from_millis(ms))),
+    }
+}
+
+fn duration(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ ..7_200 => format!("{} min", seconds / 60),
+        seconds @ ..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn bytes(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB"];
+    let mut scaled = bytes as f64;
+    let mut shown = format!("{bytes} B");
+    for unit in units {
+        if scaled < 1_024.0 {
+            break;
+        }
+        scaled /= 1_024.0;
+        shown = format!("{scaled:.1} {unit}");
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn link(to: u32, away_since: Option<&str>, ops: u64) -> Value {
+        json!({
+            "to": to, "address": format!("http://node{to}:7000"), "away_since": away_since,
+            "why": away_since.map(|_| "refused"), "heard": "2026-11-24T14:00:00.000Z", "up_to_date": ops == 0,
+            "ops_to_ship": ops, "bytes_to_ship": ops * 2_000,
+            "oldest_waiting": (ops > 0).then_some("2026-11-24T14:05:00.000Z"),
+            "latency_ms": (ops == 0).then(|| json!({"p50": 1.25, "p99": 3.5, "max": 9.0, "ops": 7})),
+        })
+    }
+
+    fn facts(links: &[Value]) -> Value {
+        json!({
+            "version": "0.1.0", "started": "2026-11-24T13:00:00.000Z", "keys": 12, "siblings": 13, "conflicts": 1,
+            "disk_bytes": 1_572_864, "read_only": false, "waiting_requests": 0, "delivery_buffer": 0, "log_ops": 40,
+            "vector": {}, "links": links,
+        })
+    }
+
+    /// node1 does not hear node0 any more, and node2 was never there.
+    fn tables() -> Vec<String> {
+        let away = Some("2026-11-24T14:09:23.000Z");
+        let cluster = json!({
+            "node": 0, "cluster": "causeway", "at": "2026-11-24T14:10:00.000Z", "traces_url": null, "nodes": [
+                {"node": 0, "address": null, "self": true, "age_ms": 0,
+                 "facts": facts(&[link(1, away, 12), link(2, away, 1)])},
+                {"node": 1, "address": "http://node1:7000", "self": false, "age_ms": 37_400,
+                 "facts": facts(&[link(0, None, 0)])},
+                {"node": null, "address": "http://node2:7000", "self": false, "age_ms": null, "facts": null},
+            ],
+        });
+        let cluster: Cluster = serde_json::from_value(cluster).unwrap();
+        let text = anstream::adapter::strip_str(&cluster.to_string()).to_string();
+        text.lines()
+            .map(|line| line.split("  ").filter(|part| !part.is_empty()).map(str::trim).collect::<Vec<_>>())
+            .map(|parts| parts.join("|"))
+            .collect()
+    }
+
+    #[test]
+    fn a_line_each_node_and_a_line_each_link() {
+        let expected = [
+            "cluster 'causeway' as node 0 knows it, 2026-11-24T14:10:00.000Z",
+            "",
+            "NODE|STATE|VERSION|KEYS|CONFLICTS|DISK|BUFFER|REQUESTS|FACTS|ADDRESS",
+            "0|up|0.1.0|12|1|1.5 MiB|0 ops|0|now|(this one)",
+            "1|away 37 s|0.1.0|12|1|1.5 MiB|0 ops|0|37 s ago|http://node1:7000",
+            "?|away 37 s|-|-|-|-|-|-|never|http://node2:7000",
+            "",
+            "FROM|TO|STATE|TO SHIP|OLDEST|LATENCY p50 / p99|FACTS|WHY",
+            "0|1|away 37 s|12 ops, 23.4 KiB|5 min|-|now|refused",
+            "0|2|away 37 s|1 op, 2.0 KiB|5 min|-|now|refused",
+            "1|0|up, one way|-|-|1.2 / 3.5 ms|37 s ago",
+        ];
+        assert_eq!(tables(), expected);
+    }
+
+    #[test]
+    fn sizes_and_times_are_short() {
+        assert_eq!([0, 1_023, 1_024, 5 << 30].map(bytes), ["0 B", "1023 B", "1.0 KiB", "5.0 GiB"]);
+        let shown = [0, 119, 120, 7_200, 172_800].map(|seconds| duration(Duration::from_secs(seconds)));
+        assert_eq!(shown, ["0 s", "119 s", "2 min", "2 h", "2 d"]);
+    }
+}
