@@ -7,6 +7,8 @@ pub mod causality;
 pub mod cli;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
+pub mod console;
 pub mod format;
 #[cfg(feature = "server")]
 pub mod http;

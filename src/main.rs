@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use causeway::cli;
 use causeway::config::{self, Arguments, Config, Input, LogFormat, PeerListen, Problem, Problems, SETTINGS};
+use causeway::console;
 use causeway::http::{self, HttpOptions};
 use causeway::listen::{self, ListenOptions, OnlyLocal, Stopped, Workers};
 use causeway::metrics::{self, MetricsOptions, NodeMetrics, limits, limits::Limit};
@@ -251,7 +252,7 @@ fn serve(
     let (tracer, new_traces) = (telemetry.tracer(), telemetry.new_traces());
     let requests = http::Metrics::register(registry);
     let options = HttpOptions { tracer, new_traces, metrics: requests.clone(), ..http_options(config) };
-    let clients = http::app(running.handle.clone(), options);
+    let clients = http::app(running.handle.clone(), options).merge(console::router());
     let peers = peers::router(running.handle.clone());
     let mut limits = request_limits(running.handle.clone(), requests);
     let mut listen = |listener, router, only_local, whose: &'static str| {

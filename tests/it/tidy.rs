@@ -15,6 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("peers", &["causality", "replica", "format", "storage", "node"]),
     ("telemetry", &["causality", "replica", "format", "storage", "node"]),
     ("metrics", &["causality", "replica", "format", "storage", "node"]),
+    ("console", &[]),
     ("listen", &[]),
     ("config", &["causality"]),
     ("cli", &[]),

@@ -1,0 +1,166 @@
+// Puts the page together: the news of the cluster, which view is shown, and what is said when this node is lost.
+
+import * as api from "/console/api.js";
+import { model } from "/console/cluster.js";
+import { Conflicts } from "/console/conflicts.js";
+import { h, render } from "/console/dom.js";
+import { Feed } from "/console/feed.js";
+import { Keys } from "/console/keys.js";
+import { Stream } from "/console/live.js";
+import { Overview } from "/console/overview.js";
+import { Receipt } from "/console/receipt.js";
+import { story } from "/console/story.js";
+import { plain, when } from "/console/words.js";
+
+const byId = (id) => document.getElementById(id);
+
+/** News comes at least every 2 s: after this long without any, the node is lost. */
+const QUIET_MS = 5_000;
+
+const views = {
+  overview: new Overview(),
+  conflicts: new Conflicts(announce),
+  keys: new Keys(announce, (where) => {
+    const parameters = Object.entries(where).filter(([, value]) => value !== null && value !== "");
+    location.hash = `#/keys?${parameters.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&")}`;
+  }),
+  feed: new Feed(),
+  write: new Receipt(),
+};
+
+let current = null;
+let cluster = null;
+/** When the last news came, by the page's clock; and since when there is none. */
+let heard = 0;
+let lost = null;
+let everHeard = false;
+
+/** Tells everybody, also who does not see the page, what came of something that was done. */
+function announce(words) {
+  const element = byId("announcement");
+  element.className = "announcement";
+  render(element, words, " ", h("button", { type: "button", onclick: () => {
+    element.replaceChildren();
+    element.className = "unseen";
+  } }, "OK"));
+}
+
+function take(report) {
+  heard = performance.now();
+  everHeard = true;
+  if (lost) {
+    lost = null;
+    announce(`${nameOf(report)} answers again.`);
+  }
+  cluster = model(report);
+  draw();
+}
+
+const nameOf = (report) => `node${report.node}`;
+
+function draw() {
+  drawLiveness();
+  if (!cluster) return;
+  const { level, verdict } = story(cluster);
+  const self = cluster.self;
+  byId("node").textContent = self.name;
+  byId("cluster").textContent = cluster.cluster;
+  byId("version").textContent = self.facts ? `Causeway ${self.facts.version}.` : "";
+  const line = byId("verdict");
+  line.dataset.level = level;
+  if (line.textContent !== verdict) line.textContent = verdict;
+  const conflicts = self.facts.conflicts;
+  byId("conflict-count").hidden = !conflicts;
+  byId("conflict-count").textContent = plain(conflicts);
+  const mark = { bad: "✕ ", warn: "! " }[level] ?? "";
+  document.title = lost ? `? ${self.name} lost – Causeway` : `${mark}${self.name} – Causeway`;
+  for (const view of Object.values(views)) {
+    if (view === current || view === views.conflicts) view.update(cluster);
+  }
+}
+
+function drawLiveness() {
+  const state = lost ? "lost" : everHeard ? "live" : "connecting";
+  const words = { lost: "no connection", live: "live", connecting: "connecting" }[state];
+  const element = byId("liveness");
+  element.dataset.state = state;
+  if (element.textContent !== words) element.textContent = words;
+  byId("lost").hidden = !lost;
+  document.body.classList.toggle("is-lost", Boolean(lost));
+}
+
+/** The stream failed. Perhaps only it: then the page asks again and again instead. */
+async function down() {
+  try {
+    take(await api.cluster());
+  } catch {
+    if (!lost) {
+      lost = new Date();
+      const name = cluster?.self.name ?? "this node";
+      render(byId("lost"), h("strong", {}, `This page has lost ${name}.`),
+        ` It has not answered since `, when(lost.toISOString()), ". ",
+        cluster ? "What you see below was so then; it is not news of the cluster. " : "",
+        "The other nodes, and their pages, go on. Trying again each second.");
+    }
+    drawLiveness();
+    if (cluster) document.title = `? ${cluster.self.name} lost – Causeway`;
+  }
+}
+
+const news = new Stream({
+  url: () => "/cluster/events",
+  events: { cluster: take },
+  quiet_ms: QUIET_MS,
+  down,
+});
+
+/** `#/conflicts`, `#/keys?key=K`, `#/write/DOT`. */
+function route() {
+  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  const [name, dot] = path.split("/");
+  const parameters = Object.fromEntries(query.split("&").filter(Boolean).map((pair) => {
+    const [key, value = ""] = pair.split("=");
+    return [key, decode(value)];
+  }));
+  if (name === "write") return ["write", { dot: dot ? decode(dot) : null }];
+  return [Object.hasOwn(views, name) ? name : "overview", parameters];
+}
+
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function navigate(event) {
+  const [name, parameters] = route();
+  const next = views[name];
+  const moved = next !== current;
+  if (moved) {
+    current?.hide();
+    current?.element.remove();
+    current = next;
+    byId("main").append(next.element);
+  }
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.dataset.view === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  next.show(parameters);
+  if (cluster) next.update(cluster);
+  if (event && moved) {
+    next.element.querySelector("h1").focus();
+    scrollTo(0, 0);
+  }
+}
+
+byId("zone").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
+byId("skip").onclick = (event) => {
+  event.preventDefault();
+  byId("main").focus();
+};
+addEventListener("hashchange", navigate);
+navigate();
+news.open();
