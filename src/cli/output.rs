@@ -66,6 +66,11 @@ pub(super) fn shown(text: &str) -> String {
     shown
 }
 
+/// So many of something.
+pub(super) fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A field of a table.
 #[derive(Clone, Debug)]
 pub(super) struct Cell {
@@ -108,8 +113,10 @@ impl fmt::Display for Table {
             if number > 0 {
                 f.write_str("\n")?;
             }
-            for (at, Cell { text, style }) in row.iter().enumerate() {
-                let padding = if at + 1 < row.len() { widths[at] + 2 - text.chars().count() } else { 0 };
+            // Nothing is padded towards nothing.
+            let filled = row.iter().rposition(|cell| !cell.text.is_empty()).map_or(0, |last| last + 1);
+            for (at, Cell { text, style }) in row[..filled].iter().enumerate() {
+                let padding = if at + 1 < filled { widths[at] + 2 - text.chars().count() } else { 0 };
                 write!(f, "{style}{text}{style:#}{:padding$}", "")?;
             }
         }
@@ -127,7 +134,7 @@ mod tests {
         table.row(vec!["é".into(), "any width at all".into()]);
         table.row(vec!["longer".into(), "".into()]);
         let plain = anstream::adapter::strip_str(&table.to_string()).to_string();
-        assert_eq!(plain, "KEY     VALUE\né       any width at all\nlonger  ");
+        assert_eq!(plain, "KEY     VALUE\né       any width at all\nlonger");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The commands for people, as they are typed: what they print, where, and how they end.
 
+mod follow;
 mod verify;
 
 use std::io::Write;

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::cli::output::{BAD, Cell, GOOD, Table, WAITING, shown};
+use crate::cli::output::{BAD, Cell, GOOD, Table, WAITING, counted, shown};
+
+/// Facts of this age are not of now: nodes that answer are asked each time.
+const OLD_MS: u64 = 5_000;
 
 /// As much of the answer as is shown.
 #[derive(Clone, Debug, Deserialize)]
@@ -89,15 +92,23 @@ impl Cluster {
 
     /// A node's state is what the node that was asked has of it.
     fn node_state(&self, node: &Node) -> Cell {
-        let own = self.nodes.iter().find(|node| node.is_self).and_then(|own| own.facts.as_ref());
-        let is_there = |link: &&Link| link.address == node.address || (link.to.is_some() && link.to == node.node);
-        let link = own.and_then(|own| own.links.iter().find(is_there));
-        match (&node.facts, link) {
-            (_, Some(Link { away_since: Some(since), .. })) if !node.is_self => self.away(since),
+        match (&node.facts, self.way_to(node)) {
+            (_, Some(Link { away_since: Some(since), .. })) => self.away(since),
             (Some(facts), _) if facts.read_only => Cell::styled("read-only", BAD),
             (_, None) if !node.is_self => Cell::styled("unknown", WAITING),
             _ => Cell::styled("up", GOOD),
         }
+    }
+
+    /// The way to a node from the one that was asked.
+    fn way_to(&self, node: &Node) -> Option<&Link> {
+        let own = self.nodes.iter().find(|own| own.is_self && !node.is_self)?.facts.as_ref()?;
+        own.links.iter().find(|link| link.address == node.address || (link.to.is_some() && link.to == node.node))
+    }
+
+    /// Whether what a node said is from before it went away.
+    fn is_old(&self, node: &Node) -> bool {
+        self.way_to(node).is_some_and(|way| way.away_since.is_some()) || node.age_ms.is_none_or(|ms| ms >= OLD_MS)
     }
 
     fn links(&self) -> Table {
@@ -130,6 +141,7 @@ impl Cluster {
         match (&link.away_since, &link.heard) {
             (Some(since), _) => self.away(since),
             (None, None) => Cell::styled("not heard yet", WAITING),
+            (None, Some(_)) if self.is_old(from) => Cell::styled("was up", WAITING),
             (None, Some(_)) if self.is_away_back(from, link) => Cell::styled("up, one way", WAITING),
             (None, Some(_)) => Cell::styled("up", GOOD),
         }
@@ -138,6 +150,7 @@ impl Cluster {
     /// Whether the way back is known to be cut.
     fn is_away_back(&self, from: &Node, link: &Link) -> bool {
         let other = self.nodes.iter().find(|node| node.node.is_some() && node.node == link.to);
+        let other = other.filter(|other| !self.is_old(other));
         let back = other.and_then(|other| other.facts.as_ref()?.links.iter().find(|back| back.to == from.node));
         back.is_some_and(|back| back.away_since.is_some())
     }
@@ -177,10 +190,6 @@ fn duration(duration: Duration) -> String {
         seconds @ ..172_800 => format!("{} h", seconds / 3_600),
         seconds => format!("{} d", seconds / 86_400),
     }
-}
-
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn bytes(bytes: u64) -> String {
@@ -223,15 +232,17 @@ mod tests {
         })
     }
 
-    /// node1 does not hear node0 any more, and node2 was never there.
-    fn tables() -> Vec<String> {
+    /// node2 was never there. The way between node0 and node1 is cut: from node1 only, since `way_back`; or both.
+    fn tables(way_back: Option<&str>) -> Vec<String> {
         let away = Some("2026-11-24T14:09:23.000Z");
+        let (there, age_ms) = if way_back.is_some() { (link(1, None, 0), 20) } else { (link(1, away, 12), 37_400) };
+        let back = link(0, way_back, if way_back.is_some() { 12 } else { 0 });
         let cluster = json!({
             "node": 0, "cluster": "causeway", "at": "2026-11-24T14:10:00.000Z", "traces_url": null, "nodes": [
                 {"node": 0, "address": null, "self": true, "age_ms": 0,
-                 "facts": facts(&[link(1, away, 12), link(2, away, 1)])},
-                {"node": 1, "address": "http://node1:7000", "self": false, "age_ms": 37_400,
-                 "facts": facts(&[link(0, None, 0)])},
+                 "facts": facts(&[there, link(2, away, 1)])},
+                {"node": 1, "address": "http://node1:7000", "self": false, "age_ms": age_ms,
+                 "facts": facts(&[back])},
                 {"node": null, "address": "http://node2:7000", "self": false, "age_ms": null, "facts": null},
             ],
         });
@@ -256,9 +267,17 @@ mod tests {
             "FROM|TO|STATE|TO SHIP|OLDEST|LATENCY p50 / p99|FACTS|WHY",
             "0|1|away 37 s|12 ops, 23.4 KiB|5 min|-|now|refused",
             "0|2|away 37 s|1 op, 2.0 KiB|5 min|-|now|refused",
-            "1|0|up, one way|-|-|1.2 / 3.5 ms|37 s ago",
+            "1|0|was up|-|-|1.2 / 3.5 ms|37 s ago",
         ];
-        assert_eq!(tables(), expected);
+        assert_eq!(tables(None), expected);
+    }
+
+    #[test]
+    fn a_way_that_is_cut_in_one_direction_only_is_told_as_that() {
+        let shown = tables(Some("2026-11-24T14:09:23.000Z"));
+        assert_eq!(shown[4], "1|up|0.1.0|12|1|1.5 MiB|0 ops|0|now|http://node1:7000");
+        assert_eq!(shown[8], "0|1|up, one way|-|-|1.2 / 3.5 ms|now");
+        assert_eq!(shown[10], "1|0|away 37 s|12 ops, 23.4 KiB|5 min|-|now|refused");
     }
 
     #[test]

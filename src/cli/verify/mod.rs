@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::client::{Ask, Client, Nodes, OwnNode, shown};
 use super::failure::Failure;
-use super::output::{self, BAD, Cell, GOOD, Table};
+use super::output::{self, BAD, Cell, GOOD, Table, counted};
 use super::session::seconds;
 use compare::{Bucket, Digest, Found, KeyDifference, Verdict, judge, keys_that_differ};
 
@@ -224,8 +224,8 @@ fn describe(
     differences: &[Difference],
 ) -> Result<(), Failure> {
     if let (Ok(()), [(_, Digest { keys, digest, .. }), ..]) = (outcome, digests) {
-        let count = digests.len();
-        return output::line(format_args!("{GOOD}equal{GOOD:#}: {count} nodes, {keys} keys, digest {digest}"));
+        let (nodes, keys) = (digests.len(), counted(*keys, "key"));
+        return output::line(format_args!("{GOOD}equal{GOOD:#}: {nodes} nodes, {keys}, digest {digest}"));
     }
     for Difference { nodes: [one, other], keys, buckets_left_out, .. } in differences {
         output::line(format_args!("{BAD}differ{BAD:#}: {one} and {other}"))?;
