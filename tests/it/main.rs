@@ -4,6 +4,7 @@
 mod api;
 mod bad_input;
 mod commands;
+mod browser;
 mod compose;
 mod corpus;
 mod crashes;

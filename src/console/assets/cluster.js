@@ -20,8 +20,8 @@ export function model(report) {
     fresh: node.facts !== null && node.age_ms <= FRESH_MS,
   }));
   const self = nodes.find((node) => node.self);
-  const find = (id, address) =>
-    nodes.find((node) => (id === null || id === undefined ? node.address === address : node.node === id));
+  // Only this node's links name addresses as this node knows them.
+  const find = (id, address) => nodes.find((node) => node.node !== null && node.node === id) ?? nodes.find((node) => address && node.address === address);
   const links = [];
   for (const from of nodes) {
     for (const to of nodes) {

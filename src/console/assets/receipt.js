@@ -6,6 +6,8 @@ import { count, duration, nodeName, span, when } from "/console/words.js";
 
 /** The receipt is asked for at most so often while a node lacks the write. */
 const AGAIN_MS = 900;
+/** What was said so long ago is as good as said now. */
+const FRESH_MS = 5_000;
 
 export class Receipt {
   #dot = null;
@@ -114,7 +116,11 @@ function timeline(answer, now) {
   const arrivals = answer.nodes.map((node) => (node.visible_at ? Date.parse(node.visible_at) - start : 0));
   const missing = answer.nodes.some((node) => node.has !== true);
   const longest = Math.max(1, ...arrivals, missing ? now - start : 0);
-  return h("ol", { class: "timeline", "aria-label": "Its way to each node" }, answer.nodes.map((node, index) => row(node, index, arrivals[index], longest, answer, now)));
+  const end = missing ? ["now, ", duration(longest), " later"] : [span(longest), " later"];
+  return [
+    h("p", { class: "axis muted", "aria-hidden": "true" }, h("span", {}, "written"), h("span", {}, end)),
+    h("ol", { class: "timeline", "aria-label": "Its way to each node" }, answer.nodes.map((node, index) => row(node, index, arrivals[index], longest, answer, now))),
+  ];
 }
 
 function row(node, index, took, longest, answer, now) {
@@ -131,13 +137,14 @@ function arrived(node, took, answer) {
   const writer = node.node === answer.node;
   if (!node.visible_at) return [h("span", { class: "state up" }, "has it"), "; since when is not known any more."];
   const after = writer || took < 0 ? "" : `, ${span(took)} after it was written`;
-  return [h("span", { class: "state up" }, writer ? "accepted it" : "has it"), " since ", when(node.visible_at, { millis: true }), after, "."];
+  return [h("span", { class: "state up" }, writer ? "accepted it" : "has it"), writer ? " at " : " since ", when(node.visible_at, { millis: true }), after, "."];
 }
 
 function lacks(node, name, now) {
   const by = node.blocked_by;
   const state = node.has === false ? h("span", { class: "state cut" }, "lacks it") : h("span", { class: "state unknown" }, "not known");
-  const asOf = node.as_of ? [" (as of ", duration(now - Date.parse(node.as_of)), " ago)"] : "";
+  const age = node.as_of ? now - Date.parse(node.as_of) : 0;
+  const asOf = age > FRESH_MS ? [" (as of ", duration(age), " ago)"] : "";
   if (!by) return [state, asOf, "."];
   const since = by.since ? [" since ", when(by.since), ` (${duration(now - Date.parse(by.since))})`] : "";
   const before = by.ops_before ? ` ${count(by.ops_before, "write")} ${by.ops_before === 1 ? "goes" : "go"} before it.` : "";

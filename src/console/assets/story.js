@@ -32,7 +32,7 @@ function verdict(cluster, statements, cut) {
   const parts = [];
   if (readonly.length) parts.push(`${list(readonly.map((node) => node.name))} can't take writes.`);
   if (cut.length && cut.length === others) {
-    parts.push(`This node, ${cluster.self.name}, reaches ${others === 1 ? "the other node" : "none of the others"} no more.`);
+    parts.push(`${cluster.self.name}, this node, can't reach ${others === 1 ? cut[0].name : "any other node"}.`);
   } else if (cut.length) {
     const oneWay = cut.every((node) => cluster.link(node, cluster.self).state === "up");
     parts.push(`${list(cut.map((node) => node.name))} can't be reached from here${oneWay ? "; the way back works" : ""}.`);
@@ -71,7 +71,8 @@ function asOf(node) {
 }
 
 function unreachable(cluster, cut) {
-  if (cut.length > TOLD_ALONE) return [unreachableTogether(cluster, cut)];
+  const all = cut.length > 1 && cut.length === cluster.nodes.length - 1;
+  if (all || cut.length > TOLD_ALONE) return [unreachableTogether(cluster, cut)];
   return cut.map((node) => {
     const link = cluster.link(cluster.self, node);
     return {
@@ -130,7 +131,7 @@ function unreachableTogether(cluster, cut) {
     level: "bad",
     title: [`${all ? `None of the ${cut.length} other nodes` : list(cut.map((node) => node.name), 12)} can${all ? "" : "'t"} be reached from here since `, ago(cluster, first), "."],
     body: [
-      all ? "It looks as if this node is the one that is cut off: it still takes reads and writes. " : "",
+      all ? "It looks as if this node is the one that is cut off. It goes on taking reads and writes; keys written on both sides meanwhile can get two values. " : "",
       waiting.length
         ? "What waits for them will be sent by itself when they are back."
         : "Nothing waits for them so far.",

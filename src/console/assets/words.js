@@ -1,4 +1,4 @@
-// Numbers, times and names as people say them.
+// Numbers, times and names as people say them. A number and its unit stay on one line.
 
 import { h } from "/console/dom.js";
 
@@ -15,31 +15,31 @@ export function plain(amount) {
 
 /** "812 B", "12 kB", "4.1 MB". */
 export function bytes(amount) {
-  if (amount < 1000) return `${amount} B`;
+  if (amount < 1000) return `${amount}\u00a0B`;
   for (const unit of ["kB", "MB", "GB"]) {
     amount /= 1000;
-    if (amount < 999.5) return `${amount < 9.95 ? amount.toFixed(1) : Math.round(amount)} ${unit}`;
+    if (amount < 999.5) return `${amount < 9.95 ? amount.toFixed(1) : Math.round(amount)}\u00a0${unit}`;
   }
-  return `${(amount / 1000).toFixed(1)} TB`;
+  return `${(amount / 1000).toFixed(1)}\u00a0TB`;
 }
 
 /** How long, in the two units that matter at most. */
 export function duration(ms) {
   const seconds = Math.max(0, Math.round(ms / 1000));
-  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 60) return `${seconds}\u00a0s`;
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min`;
+  if (minutes < 60) return `${minutes}\u00a0min`;
   const hours = Math.floor(minutes / 60);
-  if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  if (hours < 48) return minutes % 60 ? `${hours}\u00a0h ${minutes % 60}\u00a0min` : `${hours}\u00a0h`;
   return `${Math.floor(hours / 24)} days`;
 }
 
 /** A short span, such as the latency of a write. */
 export function span(ms) {
-  if (ms < 0.995) return `${ms.toFixed(2)} ms`;
-  if (ms < 9.95) return `${ms.toFixed(1)} ms`;
-  if (ms < 999.5) return `${Math.round(ms)} ms`;
-  if (ms < 9950) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 0.995) return `${ms.toFixed(2)}\u00a0ms`;
+  if (ms < 9.95) return `${ms.toFixed(1)}\u00a0ms`;
+  if (ms < 999.5) return `${Math.round(ms)}\u00a0ms`;
+  if (ms < 9950) return `${(ms / 1000).toFixed(1)}\u00a0s`;
   return duration(ms);
 }
 
@@ -66,5 +66,5 @@ export function list(words, most = 4) {
 
 /** A node's name: its id, or its address while it has never said its id. */
 export function nodeName(id, address) {
-  return id === null || id === undefined ? `the node at ${(address ?? "?").replace(/^https?:\/\//, "")}` : `node${id}`;
+  return id === null || id === undefined ? (address ?? "an unknown node").replace(/^https?:\/\//, "") : `node${id}`;
 }

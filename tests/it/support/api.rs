@@ -43,9 +43,14 @@ impl Api {
         Self { base: format!("http://127.0.0.1:{port}"), client }
     }
 
+    /// The address of a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
     /// A request that is not sent yet.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.base))
+        self.client.request(method, self.url(path))
     }
 
     /// `PATCH /set` with these values, not sent yet. `query` starts with `?` or is empty.
