@@ -5,7 +5,8 @@
 
 use super::FormatError;
 
-const CHECKSUM_BYTES: usize = 4;
+/// Bytes of the checksum behind a payload.
+pub const CHECKSUM_BYTES: usize = 4;
 
 /// Bytes that a frame has besides its payload.
 pub const OVERHEAD_BYTES: usize = 1 + CHECKSUM_BYTES;

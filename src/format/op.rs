@@ -9,7 +9,7 @@ use minicbor::{Decode, Encode};
 use super::dto::List;
 use super::{FormatError, ancestry, dto, frame};
 use crate::causality::{Dot, Hlc};
-use crate::replica::{Entry, Op, TraceContext};
+use crate::replica::{Entry, MAX_IDEMPOTENCY_KEY_BYTES, Op, TraceContext};
 
 const WHAT: &str = "op";
 const VERSION: u8 = 1;
@@ -18,8 +18,11 @@ const VERSION: u8 = 1;
 /// its other records' keys begin with.)
 pub const MAX_KEY_BYTES: usize = u16::MAX as usize - 1;
 
-/// The number of the field that is the idempotency key, and the last.
+/// The number of the field that is the idempotency key, which comes last; and how a text begins (RFC 8949) that is shorter
+/// than 24 bytes (with its length added), or longer (with its length behind).
 const IDEMPOTENCY_KEY: u8 = 6;
+const SHORT_TEXT: u8 = 0x60;
+const LONG_TEXT: u8 = 0x78;
 
 /// What is wrong with an op that could be read.
 pub(super) const NOT_EXACT: &str = "it is not written in the one way an op is written";
@@ -149,18 +152,18 @@ pub fn dot(bytes: &[u8]) -> Result<Dot, FormatError> {
     }
 }
 
-/// Whether the op of which [`encode()`] gave these bytes has an idempotency key. Does not look whether it is whole.
-pub fn has_idempotency_key(bytes: &[u8]) -> Result<bool, FormatError> {
-    let payload = bytes.get(1..).ok_or(FormatError::Short { what: WHAT, bytes: bytes.len() })?;
-    let mut decoder = Decoder::new(payload);
-    let malformed = |error| FormatError::malformed(WHAT, error);
-    for _ in 0..decoder.map().map_err(malformed)?.unwrap_or(0) {
-        match decoder.u8().map_err(malformed)? {
-            IDEMPOTENCY_KEY => return Ok(true),
-            _ => decoder.skip().map_err(malformed)?,
-        }
-    }
-    Ok(false)
+/// Whether the op of which [`encode()`] gave these bytes may have an idempotency key of the usual length: one that has
+/// does, and of the others hardly any. Looks at their end only, where the key would be.
+pub fn may_have_idempotency_key(bytes: &[u8]) -> bool {
+    let payload = &bytes[..bytes.len().saturating_sub(frame::CHECKSUM_BYTES)];
+    let tail = &payload[payload.len().saturating_sub(2 + 1 + MAX_IDEMPOTENCY_KEY_BYTES)..];
+    let begins = |at: usize| match tail[at..] {
+        [IDEMPOTENCY_KEY, LONG_TEXT, length, ref text @ ..] => usize::from(length) == text.len(),
+        [IDEMPOTENCY_KEY, head, ref text @ ..] => usize::from(head) == usize::from(SHORT_TEXT) + text.len(),
+        _ => false,
+    };
+    // Most have no such byte at all, which is found out many times faster.
+    tail.contains(&IDEMPOTENCY_KEY) && (0..tail.len()).any(begins)
 }
 
 /// What these bytes read as, however they are written and whatever is wrong with it.

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::json;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::support::api::{Api, send};
 use crate::support::process::{Launch, causeway};
-use crate::support::{free_ports, until};
+use crate::support::{PATIENCE, free_ports, until};
 
 /// How long a graceful stop may take in all.
 const STOP: Duration = Duration::from_secs(5);
@@ -63,6 +63,67 @@ async fn what_was_acknowledged_survives_a_kill_without_any_peer() {
     }
     let peers = node.api.status().await["peers"].clone();
     assert!(peers.as_array().unwrap().iter().all(|peer| peer["heard"].is_null()), "{peers}");
+}
+
+/// A write with an idempotency key, sent until it is answered; its dot, and whether it had been made before.
+async fn write_once(api: &Api, key: &str, nothing_seen: &str) -> (String, bool) {
+    let began = Instant::now();
+    loop {
+        let request = api.patch("", &json!({ key: format!("value of {key}") }));
+        let request = request.header("Idempotency-Key", format!("of-{key}")).header("Causal-Context", nothing_seen);
+        match send(request).await {
+            Ok(answer) if answer.status == 200 => {
+                let dot = answer.json()["dot"].as_str().unwrap().to_owned();
+                return (dot, answer.header("idempotency-replayed").is_some());
+            }
+            other => assert!(began.elapsed() < PATIENCE, "{key}: {other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_is_sent_until_it_is_answered_is_made_once_whatever_is_killed() {
+    let directory = TempDir::new().unwrap();
+    let [port] = free_ports();
+    let launch = Launch::by_arguments(directory.path(), 0, port, &[port]);
+    let mut node = launch.start_ready().await;
+    // With it, a write replaces nothing: a second one of the same key would stand beside the first.
+    let nothing_seen = node.api.get("/read?key=none").await.header("causal-context").unwrap().to_owned();
+    let mut answered = Vec::new();
+    for round in 0..4 {
+        let stop = Arc::new(AtomicBool::new(false));
+        let writers: Vec<_> = (0..8)
+            .map(|writer| {
+                let (api, stop, nothing_seen) = (node.api.clone(), stop.clone(), nothing_seen.clone());
+                tokio::spawn(async move {
+                    let mut made = Vec::new();
+                    while !stop.load(Ordering::Relaxed) {
+                        let key = format!("key-{round}-{writer}-{}", made.len());
+                        let (dot, _) = write_once(&api, &key, &nothing_seen).await;
+                        made.push((key, dot));
+                    }
+                    made
+                })
+            })
+            .collect();
+        let enough = async || (node.api.status().await["keys"].as_u64()? > 200 * (round + 1)).then_some(());
+        until(enough, async || "too few writes".to_owned()).await;
+        node.kill();
+        node = launch.start_ready().await;
+        stop.store(true, Ordering::Relaxed);
+        for writer in writers {
+            answered.extend(writer.await.unwrap());
+        }
+    }
+    node.kill();
+    let node = launch.start_ready().await;
+    assert!(answered.len() > 400, "{}", answered.len());
+    for (key, dot) in &answered {
+        assert_eq!(write_once(&node.api, key, &nothing_seen).await, (dot.clone(), true), "{key}");
+        let siblings = node.api.siblings(key).await;
+        assert_eq!(siblings, [(format!("value of {key}"), dot.clone())].into(), "made twice");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,9 +50,15 @@ proptest! {
     }
 
     #[test]
-    fn an_op_can_be_asked_for_its_name_alone_and_whether_it_has_a_key(op in any_op()) {
+    fn an_op_can_be_asked_for_its_name_alone(op in any_op()) {
         prop_assert_eq!(op::dot(&op::encode(&op)), Ok(op.dot));
-        prop_assert_eq!(op::has_idempotency_key(&op::encode(&op)), Ok(op.idempotency_key.is_some()));
+    }
+
+    #[test]
+    fn no_op_with_an_idempotency_key_is_overlooked(mut op in any_op(), key in ".{1,64}") {
+        let key: String = key.chars().scan(0, |bytes, c| { *bytes += c.len_utf8(); (*bytes <= 64).then_some(c) }).collect();
+        op.idempotency_key = Some(key.into());
+        prop_assert!(op::may_have_idempotency_key(&op::encode(&op)));
     }
 
     #[test]
@@ -185,6 +191,21 @@ fn a_push_with_one_bad_op_is_refused_and_names_it() {
     bad.entries.clear();
     let error = message::decode_push(&message::encode_push(&push, &[good, op::encode(&bad)])).unwrap_err();
     assert_eq!(error.to_string(), format!("op {} is not well formed: it writes nothing", bad.dot));
+}
+
+#[test]
+fn an_idempotency_key_is_seen_from_the_end_of_an_op() {
+    for mut op in [examples::op(), examples::plain_op()] {
+        for length in 0..=64 {
+            op.idempotency_key = Some("\u{6}".repeat(length).into());
+            assert!(op::may_have_idempotency_key(&op::encode(&op)), "{length}");
+        }
+        op.idempotency_key = None;
+        assert!(!op::may_have_idempotency_key(&op::encode(&op)));
+    }
+    for end in 0..70 {
+        let _ = op::may_have_idempotency_key(&[6; 70][..end]);
+    }
 }
 
 #[test]
