@@ -1,12 +1,13 @@
 //! The accept loop: takes connections for a router, for clients and for peers alike.
 //!
-//! Promises: a bound on connections and on the size and slowness of request heads; a refusal that the other
-//! side can read when the bound is reached; a stop that ends in bounded time. What is not HTTP costs its
+//! Promises: a bound on connections, on the size and slowness of request heads, and on how slowly answers are taken; a
+//! refusal that the other side can read when there are too many; a stop that ends in bounded time. What is not HTTP costs its
 //! sender the connection (hyper answers a bare `400`, `414` or `431`) and nobody else anything. Must not
 //! import a shell, and knows nothing of keys or ops.
 
 mod local;
 mod metrics;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod workers;
@@ -26,6 +27,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use self::taken::Taken;
 pub use local::OnlyLocal;
 pub use metrics::Metrics;
 pub use workers::Workers;
@@ -39,6 +41,9 @@ pub struct ListenOptions {
     pub head_timeout: Duration,
     /// Bytes of a request's head (request line and headers).
     pub max_head_bytes: usize,
+    /// How long the other side may take nothing, or next to nothing, of an answer. Longer than a watch waits for its
+    /// client, which can then still be told.
+    pub take_timeout: Duration,
     /// How long requests under way may take to finish once the listener stops.
     pub stop_grace: Duration,
     /// Who serves the connections; the runtime that calls [`serve`] where there is nobody.
@@ -55,6 +60,7 @@ impl Default for ListenOptions {
             max_connections: 4096,
             head_timeout: Duration::from_secs(30),
             max_head_bytes: 64 * 1024,
+            take_timeout: Duration::from_secs(60),
             stop_grace: Duration::from_secs(3),
             workers: None,
             only_local: None,
@@ -147,6 +153,7 @@ pub async fn serve(
 struct Server {
     http: http1::Builder,
     router: Router,
+    take_timeout: Duration,
 }
 
 impl Server {
@@ -159,7 +166,7 @@ impl Server {
             .header_read_timeout(options.head_timeout)
             .max_header_size(options.max_head_bytes)
             .max_buf_size(BUFFER_BYTES.max(options.max_head_bytes));
-        Self { http, router }
+        Self { http, router, take_timeout: options.take_timeout }
     }
 
     async fn connection(self, stream: TcpStream, only: Option<OnlyLocal>, mut stopping: watch::Receiver<bool>) {
@@ -170,7 +177,8 @@ impl Server {
         }
         // Answers are written whole; without this their last part could wait for an acknowledgement.
         let _ = stream.set_nodelay(true);
-        let mut connection = self.http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router));
+        let stream = TokioIo::new(Taken::new(stream, self.take_timeout));
+        let mut connection = self.http.serve_connection(stream, TowerToHyperService::new(self.router));
         let mut told = false;
         loop {
             tokio::select! {
@@ -187,7 +195,13 @@ impl Server {
                 }
             }
         }
-        linger(connection.into_parts().io.into_inner()).await;
+        let (stream, is_stuck) = connection.into_parts().io.into_inner().into_inner();
+        if is_stuck {
+            // A reset: the kernel must not keep for it either what it does not take.
+            let _ = stream.set_zero_linger();
+        } else {
+            linger(stream).await;
+        }
     }
 }
 

@@ -35,7 +35,9 @@ async fn listening(options: ListenOptions) -> Listening {
             "done"
         }
     };
-    let router = Router::new().route("/slow", get(slow)).route("/fast", get(async || "done"));
+    let large = async || vec![0; 64 << 20];
+    let router =
+        Router::new().route("/slow", get(slow)).route("/fast", get(async || "done")).route("/large", get(large));
     let (stop, stopped) = oneshot::channel();
     let ended = tokio::spawn(serve(listener, router, options, async { stopped.await.unwrap_or_default() }));
     Listening { address, begun, finish, stop, ended }
@@ -93,6 +95,44 @@ async fn a_stop_ends_though_a_request_does_not() {
         assert_eq!(timeout(DEADLINE, listening.ended).await.unwrap().unwrap(), Stopped { cut: 1 });
         assert_eq!(asked.await.unwrap(), "");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_nothing_of_its_answer_is_closed() {
+    let options =
+        ListenOptions { take_timeout: Duration::from_millis(100), max_connections: 1, ..ListenOptions::default() };
+    let listening = listening(options).await;
+    let mut stuck = TcpStream::connect(listening.address).await.unwrap();
+    stuck.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stuck.readable().await.unwrap();
+    // There is room for another only when it is gone.
+    let deadline = Instant::now() + DEADLINE;
+    while !ask(listening.address, "/fast").await.ends_with("done") {
+        assert!(Instant::now() < deadline, "it is still there");
+    }
+    let mut rest = Vec::new();
+    assert_eq!(stuck.read_to_end(&mut rest).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+/// Who goes on taking an answer gets all of it, also when that takes longer than one may take nothing.
+#[tokio::test]
+async fn a_connection_that_takes_its_answer_slowly_is_served() {
+    let take_timeout = Duration::from_secs(2);
+    let began = Instant::now();
+    let options = ListenOptions { take_timeout, ..ListenOptions::default() };
+    let listening = listening(options).await;
+    let mut slow = TcpStream::connect(listening.address).await.unwrap();
+    slow.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let (mut piece, mut taken) = (vec![0; 1 << 20], 0);
+    loop {
+        match slow.read(&mut piece).await.unwrap() {
+            0 => break,
+            bytes => taken += bytes,
+        }
+        sleep(Duration::from_millis(40)).await;
+    }
+    assert!(taken > 64 << 20, "{taken}");
+    assert!(began.elapsed() > take_timeout);
 }
 
 #[tokio::test]
