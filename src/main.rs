@@ -250,8 +250,9 @@ fn serve(
     (stop, workers): (&watch::Sender<bool>, &Arc<Workers>),
 ) -> Vec<Server> {
     let (tracer, new_traces) = (telemetry.tracer(), telemetry.new_traces());
+    let stopping = Some(stop.subscribe());
     let requests = http::Metrics::register(registry);
-    let options = HttpOptions { tracer, new_traces, metrics: requests.clone(), ..http_options(config) };
+    let options = HttpOptions { tracer, new_traces, stopping, metrics: requests.clone(), ..http_options(config) };
     let clients = http::app(running.handle.clone(), options).merge(console::router());
     let peers = peers::router(running.handle.clone());
     let mut limits = request_limits(running.handle.clone(), requests);

@@ -2,30 +2,24 @@
 //! again. What other nodes say of themselves is asked of them now; where they don't answer, it is what they said last.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use axum::response::Response;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::problem::{Kind, Problem};
+use super::sse::{self, Ended, Events};
 use super::status::vector;
-use super::view::{self, NO_STORE, time};
+use super::view::{self, time};
 use super::{App, Shared, blocking, query};
 use crate::causality::WallMs;
 use crate::format::facts::{Facts, Latency, LinkFacts};
 use crate::node::{Told, wall_now};
 use crate::replica::View;
-
-const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// How long other nodes may take to say what they know.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
@@ -45,7 +39,7 @@ struct Cluster<'a> {
     at: String,
     /// Where to see a trace; `{trace_id}` stands for its id.
     traces_url: Option<&'a str>,
-    nodes: Vec<NodeView>,
+    nodes: &'a [NodeView],
 }
 
 #[derive(Serialize, PartialEq)]
@@ -152,10 +146,10 @@ pub(super) async fn cluster(State(app): Shared, request: Request) -> Result<Resp
     let [] = query::params(request.uri().query(), [])?;
     let told = app.node.ask(None, PATIENCE).await;
     let nodes = nodes(&app, told).await?;
-    Ok(view::json(&whole(&app, nodes)))
+    Ok(view::json(&whole(&app, &nodes)))
 }
 
-fn whole(app: &App, nodes: Vec<NodeView>) -> Cluster<'_> {
+fn whole<'a>(app: &'a App, nodes: &'a [NodeView]) -> Cluster<'a> {
     let members = app.node.members();
     Cluster {
         node: members.own.0,
@@ -190,57 +184,59 @@ fn other(link: &LinkFacts, told: Option<Told>) -> NodeView {
     }
 }
 
+pub(super) async fn events(State(app): Shared, request: Request) -> Result<Response, Problem> {
+    let [] = query::params(request.uri().query(), [])?;
+    let place = app.cluster_watchers.clone().try_acquire_owned().map_err(|_| {
+        let detail = "as many as may are watching the cluster from this node already";
+        Problem::new(Kind::Overloaded, detail).with("limit", MAX_WATCHERS)
+    })?;
+    let nodes = nodes(&app, app.node.ask(None, PATIENCE).await).await?;
+    let first = event(&app, &nodes);
+    let watcher = Watcher { app: app.clone(), shown: nodes, at: Instant::now() };
+    Ok(sse::answer(request.method(), &app.options, first, place, |events| watcher.run(events)))
+}
+
+fn event(app: &App, nodes: &[NodeView]) -> Bytes {
+    sse::event("cluster", None, &whole(app, nodes))
+}
+
 /// Who watches, and what was last shown to it.
 struct Watcher {
     app: Arc<App>,
-    _place: OwnedSemaphorePermit,
-    shown: Option<(Instant, Vec<NodeView>)>,
-}
-
-pub(super) async fn events(State(app): Shared, request: Request) -> Result<Response, Problem> {
-    let [] = query::params(request.uri().query(), [])?;
-    let place = watch_place(&app.cluster_watchers)?;
-    let watcher = Watcher { app, _place: place, shown: None };
-    // Made when the connection has room for it: whoever does not read costs nothing.
-    let events = stream::unfold(watcher, |mut watcher| async move {
-        let event = watcher.next().await?;
-        Some((Ok::<_, Infallible>(event), watcher))
-    });
-    let headers = [(CONTENT_TYPE, EVENT_STREAM), (CACHE_CONTROL, NO_STORE)];
-    Ok((headers, Body::from_stream(events)).into_response())
-}
-
-/// A place among those who are sent events.
-fn watch_place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
-    places.clone().try_acquire_owned().map_err(|_| {
-        Problem::new(Kind::Overloaded, "as many as may are watching the cluster from this node already")
-            .with("limit", MAX_WATCHERS)
-    })
+    shown: Vec<NodeView>,
+    at: Instant,
 }
 
 impl Watcher {
-    /// The next event: when something changed, and not only the age of facts. `None`: the node is stopping.
-    async fn next(&mut self) -> Option<Bytes> {
-        let nodes = match self.shown.take() {
-            None => nodes(&self.app, self.app.node.ask(None, PATIENCE).await).await.ok()?,
-            Some((at, shown)) => loop {
-                let before = away(&self.app.node.status().view);
-                // A way that is cut or back is shown at once.
-                self.app.node.until(SHORTEST_PAUSE, |view| away(view) != before).await;
-                let node = self.app.node.clone();
-                // Those who don't answer must not hold up what is known; what the others say is shown the next time.
-                tokio::spawn(async move { node.ask(None, PATIENCE).await });
-                let nodes = nodes(&self.app, self.app.node.told()).await.ok()?;
-                if at.elapsed() >= LONGEST_PAUSE || !same(&nodes, &shown) {
-                    break nodes;
+    async fn run(mut self, events: Events) -> Ended {
+        loop {
+            match self.changed().await {
+                Err(_) => return Ended::Failed,
+                Ok(nodes) => {
+                    if let Err(ended) = events.send(event(&self.app, &nodes)).await {
+                        return ended;
+                    }
+                    (self.shown, self.at) = (nodes, Instant::now());
                 }
-            },
-        };
-        let whole = whole(&self.app, nodes);
-        let data = serde_json::to_string(&whole).expect("text, numbers, lists and maps by text become JSON");
-        let event = Bytes::from(format!("event: cluster\ndata: {data}\n\n"));
-        self.shown = Some((Instant::now(), whole.nodes));
-        Some(event)
+            }
+        }
+    }
+
+    /// Waits until something changed, and not only the age of facts, or until it is time to show that too.
+    async fn changed(&self) -> Result<Vec<NodeView>, Problem> {
+        loop {
+            let node = &self.app.node;
+            let before = away(&node.status().view);
+            // A way that is cut or back is shown at once.
+            node.until(SHORTEST_PAUSE, |view| away(view) != before).await;
+            let asking = node.clone();
+            // Those who don't answer must not hold up what is known; what the others say is shown the next time.
+            tokio::spawn(async move { asking.ask(None, PATIENCE).await });
+            let nodes = nodes(&self.app, node.told()).await?;
+            if self.at.elapsed() >= LONGEST_PAUSE || !same(&nodes, &self.shown) {
+                return Ok(nodes);
+            }
+        }
     }
 }
 

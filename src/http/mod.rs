@@ -28,11 +28,13 @@ mod routes;
 mod session;
 mod set;
 mod spans;
+mod sse;
 mod status;
 #[cfg(test)]
 mod tests;
 mod tokens;
 mod view;
+mod watch;
 mod writes;
 
 use std::sync::Arc;
@@ -45,7 +47,7 @@ use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Response};
 use opentelemetry::Context;
 use opentelemetry_sdk::trace::SdkTracer;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch as channel};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -54,6 +56,7 @@ pub use metrics::Metrics;
 use crate::node::NodeHandle;
 use problem::{Kind, Problem};
 use tokens::StateTokens;
+use watch::WatchedLog;
 
 /// What one request may ask for.
 #[derive(Clone, Debug)]
@@ -71,6 +74,8 @@ pub struct Limits {
     pub answer_bytes: usize,
     /// Keys on a page of `/keys`.
     pub page_keys: usize,
+    /// Watches at once.
+    pub watchers: usize,
     /// Bytes of all request bodies held at once, over all connections.
     pub bodies_bytes: usize,
 }
@@ -84,6 +89,7 @@ impl Default for Limits {
             entries: 10_000,
             answer_bytes: 8 * 1024 * 1024,
             page_keys: 1000,
+            watchers: 1024,
             bodies_bytes: 256 * 1024 * 1024,
         }
     }
@@ -100,6 +106,12 @@ pub struct HttpOptions {
     pub default_wait: Duration,
     /// The longest that a request may ask to wait; a longer wish is cut down to this.
     pub max_wait: Duration,
+    /// How long a watch has something for its client that this does not take before it ends.
+    pub watch_patience: Duration,
+    /// How long a watch says nothing before it says how far it is.
+    pub watch_keep_alive: Duration,
+    /// Becomes true when the node is stopping: what would go on for ever ends then.
+    pub stopping: Option<channel::Receiver<bool>>,
     /// Where people see a trace, for the console: `{trace_id}` in it stands for the trace's id.
     pub traces_url: Option<String>,
     /// Makes a server span for every request; none are made without it.
@@ -117,6 +129,9 @@ impl Default for HttpOptions {
             body_timeout: Duration::from_secs(30),
             default_wait: Duration::from_secs(2),
             max_wait: Duration::from_secs(30),
+            watch_patience: Duration::from_secs(30),
+            watch_keep_alive: Duration::from_secs(15),
+            stopping: None,
             traces_url: None,
             tracer: None,
             new_traces: 1.0,
@@ -136,6 +151,9 @@ struct App {
     cluster_watchers: Arc<Semaphore>,
     /// Walks over the whole store that may still begin.
     walks: Arc<Semaphore>,
+    /// The watches that there may still be.
+    watchers: Arc<Semaphore>,
+    watched_log: WatchedLog,
 }
 
 type Shared = State<Arc<App>>;
@@ -146,11 +164,13 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
     let metrics = options.metrics.clone();
     let state = Arc::new(App {
         node,
-        options,
         bodies: AtomicUsize::new(0),
         tokens: StateTokens::new(),
         cluster_watchers: Arc::new(Semaphore::new(cluster::MAX_WATCHERS)),
         walks: Arc::new(Semaphore::new(digest::MAX_WALKS)),
+        watchers: Arc::new(Semaphore::new(options.limits.watchers)),
+        watched_log: WatchedLog::default(),
+        options,
     });
     finish(routes::routes().with_state(state), tracing, metrics)
 }

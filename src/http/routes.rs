@@ -6,8 +6,8 @@ use axum::Router;
 use axum::routing::{get, patch};
 
 use super::{
-    App, cluster, conflicts, digest, keys, latency, many, metrics, pending, read, set, status, unknown_path, writes,
-    wrong_method,
+    App, cluster, conflicts, digest, keys, latency, many, metrics, pending, read, set, status, unknown_path, watch,
+    writes, wrong_method,
 };
 
 const READ: &str = "/read";
@@ -24,6 +24,7 @@ const LATENCY: &str = "/latency";
 const LIVEZ: &str = "/livez";
 const READYZ: &str = "/readyz";
 const METRICS: &str = "/metrics";
+const WATCH: &str = "/watch";
 
 /// The paths that there are.
 pub(super) const PATHS: &[&str] = &[
@@ -41,6 +42,7 @@ pub(super) const PATHS: &[&str] = &[
     LIVEZ,
     READYZ,
     METRICS,
+    WATCH,
 ];
 
 /// Which of [`PATHS`] a path is of.
@@ -68,6 +70,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route(LIVEZ, get(status::live))
         .route(READYZ, get(status::ready))
         .route(METRICS, get(metrics::metrics))
+        .route(WATCH, get(watch::watch))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
 }

@@ -20,7 +20,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::Receiver;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub(crate) use faults::Faulty;
@@ -36,7 +36,7 @@ pub(crate) struct Node {
     pub(crate) handle: NodeHandle,
     client: reqwest::Client,
     running: Option<Running>,
-    serving: Option<(oneshot::Sender<()>, JoinHandle<Stopped>)>,
+    serving: Option<(watch::Sender<bool>, JoinHandle<Stopped>)>,
     directory: Option<TempDir>,
 }
 
@@ -81,14 +81,15 @@ impl Node {
         let handle = running.handle.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (stop, stopping) = watch::channel(false);
+        let http = HttpOptions { stopping: Some(stopping.clone()), ..setup.http };
         // A node that is dropped rather than stopped goes on serving until the test's runtime ends.
-        let stopped = async {
-            if stopped.await.is_err() {
+        let stopped = async move {
+            if stopping.clone().wait_for(|stop| *stop).await.is_err() {
                 pending().await
             }
         };
-        let serving = tokio::spawn(serve(listener, app(handle.clone(), setup.http), setup.listen, stopped));
+        let serving = tokio::spawn(serve(listener, app(handle.clone(), http), setup.listen, stopped));
         let serving = Some((stop, serving));
         Self { address, handle, client: reqwest::Client::new(), running: Some(running), serving, directory: None }
     }
@@ -159,11 +160,11 @@ impl Node {
         siblings.iter().map(|sibling| sibling["value"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Ends the node, and gives back its directory.
+    /// Ends the node, and gives back its directory. No connection must have to be cut for it.
     pub(crate) async fn stop(mut self) -> TempDir {
         let (stop, serving) = self.serving.take().unwrap();
-        stop.send(()).unwrap();
-        serving.await.unwrap();
+        stop.send_replace(true);
+        assert_eq!(serving.await.unwrap(), Stopped { cut: 0 });
         let running = self.running.take().unwrap();
         tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
         self.directory.take().unwrap()

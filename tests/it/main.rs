@@ -3,8 +3,8 @@
 
 mod api;
 mod bad_input;
-mod commands;
 mod browser;
+mod commands;
 mod compose;
 mod corpus;
 mod crashes;
@@ -20,3 +20,4 @@ mod replication;
 mod scenarios;
 mod support;
 mod tidy;
+mod watch;

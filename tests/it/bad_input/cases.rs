@@ -1,5 +1,7 @@
 //! The table of requests that must be refused.
 
+mod cursors;
+
 use serde_json::{Value, json};
 
 /// A request and what must come back.
@@ -71,6 +73,7 @@ pub(crate) fn all(token: &str) -> Vec<Case> {
     cases.extend(queries());
     cases.extend(names());
     cases.extend(contexts(token));
+    cases.extend(cursors::all());
     cases.extend(write_parameters());
     cases.extend(idempotency_keys());
     cases.extend(content_types());

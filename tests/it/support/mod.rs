@@ -1,6 +1,7 @@
 //! What tests of running nodes share: processes and clusters of the real binary ([`process`], [`cluster`]),
-//! their client ([`api`]), sessions of clients and what they saw ([`load`], [`history`]), connections that can be cut without root ([`link`]), and network namespaces for
-//! tests that cut with iptables ([`namespace`]).
+//! their client ([`api`]), streams of events ([`sse`]), sessions of clients and what they saw ([`load`], [`history`]),
+//! connections that can be cut without root ([`link`]), and network namespaces for tests that cut with iptables
+//! ([`namespace`]).
 
 pub(crate) mod api;
 pub(crate) mod cluster;
@@ -10,6 +11,7 @@ pub(crate) mod load;
 pub(crate) mod namespace;
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod sse;
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;

@@ -1,0 +1,107 @@
+//! Cursors: a place in this node's log and the op that is there, as text. Opaque to clients.
+
+use std::fmt;
+use std::str::FromStr;
+
+use axum::http::{HeaderMap, HeaderName};
+
+use crate::causality::Dot;
+use crate::http::problem::{Kind, Problem, shown};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// How far a watcher has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cursor {
+    /// Before the first op.
+    Start,
+    /// Behind this op.
+    Behind { position: u64, dot: Dot },
+}
+
+impl Cursor {
+    /// What a request says that its client has: the header, which is of a reconnection, else the parameter.
+    pub(super) fn given(headers: &HeaderMap, after: Option<&str>) -> Result<Option<Self>, Problem> {
+        let mut values = headers.get_all(LAST_EVENT_ID).iter();
+        let text = match (values.next(), values.next()) {
+            (None, _) => after,
+            (Some(value), None) => Some(value.to_str().map_err(|_| bad("the header Last-Event-ID is not ASCII"))?),
+            (Some(_), Some(_)) => return Err(bad("the header Last-Event-ID is given more than once")),
+        };
+        text.map(Self::parse).transpose()
+    }
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        text.parse().map_err(|()| bad(&format!("'{}' is not the id of an event of a watch", shown(text))))
+    }
+
+    /// The last position that its client has.
+    pub(super) fn position(self) -> u64 {
+        match self {
+            Self::Start => 0,
+            Self::Behind { position, .. } => position,
+        }
+    }
+}
+
+fn bad(why: &str) -> Problem {
+    Problem::new(Kind::BadCursor, why)
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("0"),
+            Self::Behind { position, dot } => write!(f, "{position}-{dot}"),
+        }
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let parse = || {
+            let (position, dot) = text.split_once('-')?;
+            Some(Self::Behind {
+                position: position.parse().ok().filter(|position| *position > 0)?,
+                dot: dot.parse().ok()?,
+            })
+        };
+        let cursor = if text == "0" { Some(Self::Start) } else { parse() };
+        // Only the one spelling that this node gives.
+        cursor.filter(|cursor| cursor.to_string() == text).ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_cursor_has_one_spelling() {
+        for text in ["0", "7-0.00c0ffee00c0ffee.7", "18446744073709551615-4294967295.ffffffffffffffff.9"] {
+            assert_eq!(text.parse::<Cursor>().unwrap().to_string(), text);
+        }
+        let bad = [
+            "",
+            "00",
+            "-",
+            "0-0.00c0ffee00c0ffee.7",
+            "+7-0.00c0ffee00c0ffee.7",
+            "07-0.00c0ffee00c0ffee.7",
+            "7",
+            "7-",
+            "7-0.00C0FFEE00C0FFEE.7",
+            "7-0.00c0ffee00c0ffee.0",
+            "7-0.00c0ffee00c0ffee.7-",
+            " 0",
+            "18446744073709551616-0.00c0ffee00c0ffee.7",
+        ];
+        for text in bad {
+            text.parse::<Cursor>().unwrap_err();
+        }
+    }
+}

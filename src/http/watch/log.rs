@@ -1,0 +1,133 @@
+//! The log as watchers read it: the newest ops are decoded once for all of them.
+//!
+//! Who is near the end gets ops that were decoded before; when they don't go far enough, one of those who want more reads
+//! on for all. Who is farther back reads alone, and decodes only what may concern it. Promises: what is kept is bounded;
+//! nothing is read ahead of what is asked for.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use memchr::memmem;
+use tokio::sync::Mutex;
+
+use super::change::Change;
+use super::cursor::Cursor;
+use crate::format;
+use crate::http::blocking;
+use crate::http::problem::{Kind, Problem};
+use crate::node::NodeHandle;
+use crate::storage::{BatchLimit, StoredOp};
+
+/// What is read at once.
+const BATCH: BatchLimit = BatchLimit { ops: 256, bytes: 256 << 10 };
+
+/// How many of the newest ops are kept decoded, and how many bytes of ops as they are in the log. (The last one is kept
+/// whatever it has.) Beside each there may be the text of its event.
+const RECENT_OPS: usize = 1024;
+const RECENT_BYTES: usize = 4 << 20;
+
+/// What comes next in the log.
+pub(super) struct Batch {
+    /// The ops that may be of interest, in order.
+    pub(super) changes: Vec<Arc<Change>>,
+    /// Behind all that was looked at.
+    pub(super) end: Cursor,
+}
+
+/// Reads the log for all watchers of a node.
+#[derive(Default)]
+pub(in crate::http) struct WatchedLog {
+    recent: RwLock<Recent>,
+    /// Held by the one who reads on.
+    reading: Mutex<()>,
+}
+
+/// The ops that were decoded last, without a gap.
+#[derive(Default)]
+struct Recent {
+    changes: VecDeque<Arc<Change>>,
+    bytes: usize,
+}
+
+impl WatchedLog {
+    /// What comes behind a position, for who watches a prefix; `None` when the log does not have it any more. `end` is a
+    /// position behind it that is visible.
+    pub(super) async fn after(
+        &self,
+        node: &NodeHandle,
+        position: u64,
+        end: u64,
+        prefix: &Arc<str>,
+    ) -> Result<Option<Batch>, Problem> {
+        if end - position > RECENT_OPS as u64 {
+            return read_alone(node.clone(), position, prefix.clone()).await;
+        }
+        if let Some(batch) = self.recent_after(position) {
+            return Ok(Some(batch));
+        }
+        let _reading = self.reading.lock().await;
+        if let Some(batch) = self.recent_after(position) {
+            return Ok(Some(batch));
+        }
+        let node = node.clone();
+        let read = blocking(move || node.ops_after(position, BATCH)?.iter().map(decode).collect()).await;
+        let changes: Vec<Arc<Change>> = read?;
+        self.recent.write().unwrap_or_else(PoisonError::into_inner).keep(&changes);
+        let end = changes.last().map(|last| last.cursor());
+        Ok(end.filter(|_| goes_on(position, changes[0].position())).map(|end| Batch { changes, end }))
+    }
+
+    fn recent_after(&self, position: u64) -> Option<Batch> {
+        let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
+        let index = usize::try_from((position + 1).checked_sub(recent.changes.front()?.position())?).ok()?;
+        let wanted = index..recent.changes.len().min(index + BATCH.ops);
+        let changes: Vec<_> = recent.changes.get(index).map(|_| recent.changes.range(wanted).cloned().collect())?;
+        Some(Batch { end: changes.last()?.cursor(), changes })
+    }
+}
+
+impl Recent {
+    /// Adds ops that go on from those that are there, or are newer; keeps the newest.
+    fn keep(&mut self, changes: &[Arc<Change>]) {
+        let (Some(first), last) = (changes.first(), self.changes.back()) else { return };
+        match last.map(|last| last.position()) {
+            Some(last) if first.position() <= last => return,
+            Some(last) if goes_on(last, first.position()) => {}
+            _ => *self = Self::default(),
+        }
+        self.bytes += changes.iter().map(|change| change.bytes).sum::<usize>();
+        self.changes.extend(changes.iter().cloned());
+        while self.changes.len() > RECENT_OPS || (self.bytes > RECENT_BYTES && self.changes.len() > 1) {
+            self.bytes -= self.changes.pop_front().map_or(0, |oldest| oldest.bytes);
+        }
+    }
+}
+
+fn goes_on(position: u64, next: u64) -> bool {
+    next == position + 1
+}
+
+async fn read_alone(node: NodeHandle, position: u64, prefix: Arc<str>) -> Result<Option<Batch>, Problem> {
+    blocking(move || {
+        let ops = node.ops_after(position, BATCH)?;
+        let (Some(first), Some(last)) = (ops.first(), ops.last()) else { return Ok(None) };
+        if !goes_on(position, first.position) {
+            return Ok(None);
+        }
+        let end = Cursor::Behind { position: last.position, dot: last.dot };
+        // Keys stand in the bytes of an op as they are.
+        let prefix = memmem::Finder::new(prefix.as_bytes());
+        let changes = ops.iter().filter(|op| prefix.find(&op.bytes).is_some()).map(decode).collect::<Result<_, _>>()?;
+        Ok(Some(Batch { changes, end }))
+    })
+    .await
+}
+
+fn decode(stored: &StoredOp) -> Result<Arc<Change>, Problem> {
+    let StoredOp { position, dot, bytes } = stored;
+    let op = format::op::decode(bytes).map_err(|error| {
+        tracing::error!(%dot, %error, "an op of the log can't be read");
+        Problem::new(Kind::StorageUnreadable, format!("op {dot}: {error}"))
+    })?;
+    Ok(Arc::new(Change::new(*position, op, bytes.len())))
+}

@@ -1,0 +1,1 @@
+//! Watches of processes under faults.
