@@ -265,14 +265,15 @@ async fn a_stop_ends_watches_at_once_and_says_so() {
     stopped.await.unwrap();
 }
 
-/// So many values of a MiB are more than all buffers on the way take.
-const VALUES: usize = 12;
+/// So many events of almost two MiB are more than all buffers on the way take.
+const VALUES: usize = 8;
 
 #[tokio::test]
 async fn who_does_not_take_what_there_is_is_told_that_it_is_too_slow() {
     let http = HttpOptions { watch_patience: Duration::from_millis(20), ..HttpOptions::default() };
     let node = Node::alone(Setup { http, ..Setup::default() }).await;
-    let value = "v".repeat(1 << 20);
+    // In JSON each byte of it takes six.
+    let value = "\u{1}".repeat(300 << 10);
     for number in 0..VALUES {
         node.put(&number.to_string(), &value).await;
     }

@@ -112,6 +112,21 @@ impl Recorder {
         counts
     }
 
+    /// What was answered to writes: by their names, what each was to write.
+    pub(crate) fn written(&self) -> BTreeMap<causality::Dot, BTreeMap<String, Option<String>>> {
+        let mut written = BTreeMap::new();
+        for event in self.events.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let Event::Request(Request { call, outcome: Outcome::Written { dot, .. }, .. }) = event else { continue };
+            let Call::Write { value, keys, deletes, .. } = call else { continue };
+            let values = keys.iter().map(|key| (key.to_string(), Some(value.to_string())));
+            let values = values.chain(deletes.iter().map(|key| (key.to_string(), None)));
+            let Origin { node, incarnation } = dot.origin;
+            let origin = causality::Origin::new(causality::NodeId(node), causality::Incarnation(incarnation));
+            written.insert(origin.dot(dot.counter), values.collect());
+        }
+        written
+    }
+
     /// What the checker says.
     pub(crate) fn report(&self) -> Report {
         causeway_checker::check(&self.events.lock().unwrap_or_else(PoisonError::into_inner))

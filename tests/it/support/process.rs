@@ -52,6 +52,11 @@ impl Launch {
         self
     }
 
+    /// Where it has its data, unless it was told otherwise.
+    pub(crate) fn data_dir(&self, id: u32) -> PathBuf {
+        self.directory.join("causeway-data").join(id.to_string())
+    }
+
     /// Starts it, and does not wait for anything.
     pub(crate) fn start(&self) -> Process {
         fs::create_dir_all(&self.directory).unwrap();
@@ -160,6 +165,11 @@ impl Process {
         let status = status.await;
         assert!(began.elapsed() < PATIENCE);
         (status, began.elapsed())
+    }
+
+    /// Where it logs.
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.log_path.clone()
     }
 
     /// Sends SIGTERM and waits for the end; says how, and how long that took.

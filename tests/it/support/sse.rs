@@ -27,7 +27,7 @@ impl Event {
 pub(crate) struct Events {
     response: Response,
     buffer: Vec<u8>,
-    /// Bytes of the buffer that hold no end of an event.
+    /// Bytes of the buffer, whole characters, in which no event ends.
     looked_at: usize,
 }
 
@@ -46,13 +46,16 @@ impl Events {
     /// The next event; `None` at the end. What has no empty line behind it is no event.
     pub(crate) async fn next(&mut self) -> Result<Option<Event>, reqwest::Error> {
         loop {
-            let end = self.buffer[self.looked_at..].windows(2).position(|pair| pair == b"\n\n");
-            if let Some(end) = end {
+            let new = &self.buffer[self.looked_at..];
+            // A character may have come in part.
+            let whole = std::str::from_utf8(new).map_or_else(|error| error.valid_up_to(), str::len);
+            let new = std::str::from_utf8(&new[..whole]).unwrap();
+            if let Some(end) = new.find("\n\n") {
                 let text: Vec<u8> = self.buffer.drain(..self.looked_at + end + 2).collect();
                 self.looked_at = 0;
                 return Ok(Some(parse(std::str::from_utf8(&text).unwrap())));
             }
-            self.looked_at = self.buffer.len().saturating_sub(1);
+            self.looked_at += whole - usize::from(new.ends_with('\n'));
             match self.response.chunk().await? {
                 Some(piece) => self.buffer.extend_from_slice(&piece),
                 None => return Ok(None),
