@@ -30,6 +30,9 @@ pub struct Set {
     /// What it replaces: what was seen, or all that the node holds [default: seen, if there is a context]
     #[arg(long, value_parser = ["seen", "held"])]
     replaces: Option<String>,
+    /// A name for this write, up to 64 characters: sent again to the same node, it is not made again
+    #[arg(long, value_name = "NAME")]
+    idempotency_key: Option<String>,
     /// Prints the node's JSON
     #[arg(long)]
     json: bool,
@@ -55,9 +58,15 @@ pub(super) async fn run(set: &Set, own: OwnNode<'_>) -> Result<(), Failure> {
     if let Some(replaces) = &set.replaces {
         ask = ask.query("replaces", replaces);
     }
+    if let Some(name) = &set.idempotency_key {
+        if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Failure::Usage("an idempotency key is of visible ASCII characters".to_owned()));
+        }
+        ask = ask.header("idempotency-key", name);
+    }
     let answer = match client.ask(&set.session.sent_with(ask)?).await {
         Err(Failure::NoAnswer(NoAnswer { tried, asked: true })) => {
-            let unknown = "whether the write was made is unknown: read the key before you write again";
+            let unknown = "whether the write was made is unknown; with --idempotency-key it can be sent again";
             return Err(Failure::NotDone(format!("no answer from {tried}; {unknown}")));
         }
         answer => answer?.taken()?,
@@ -67,6 +76,9 @@ pub(super) async fn run(set: &Set, own: OwnNode<'_>) -> Result<(), Failure> {
     match set.json {
         true => output::bytes(&[&answer.body[..], b"\n"].concat())?,
         false => output::line(&written.dot)?,
+    }
+    if answer.header("idempotency-replayed") == Some("true") {
+        output::note("this write was made before, and was not made again");
     }
     if answer.status == StatusCode::ACCEPTED {
         let nodes: Vec<String> = written.durable_on.iter().map(u32::to_string).collect();

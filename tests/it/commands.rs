@@ -93,6 +93,12 @@ async fn what_was_set_is_what_get_prints() {
     run_with(&["set", "--node", &url, "text", "-"], bytes).printed();
     assert_eq!(run(&["get", "text", "--node", &format!("http://{url}/")]).printed().as_bytes(), bytes);
 
+    let named = ["set", "a", "3", "--idempotency-key", "order-4711"];
+    let dot = ask(port, &named).printed();
+    let again = ask(port, &named);
+    assert_eq!((again.code, again.out), (Some(0), dot));
+    assert!(again.err.contains("was made before"), "{}", again.err);
+
     let json: Value = serde_json::from_str(&ask(port, &["set", "a", "2", "--json"]).printed()).unwrap();
     assert_eq!(json["durable_on"], json!([0]));
     let read: Value = serde_json::from_str(&ask(port, &["get", "a", "--json"]).printed()).unwrap();
