@@ -178,6 +178,7 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
 /// What goes around all routes. A panic becomes a problem inside the request's span, so that the span says so.
 fn finish(routes: Router, tracing: Option<spans::Tracing>, metrics: Metrics) -> Router {
     let panics = CatchPanicLayer::custom(|_| {
+        tracing::error!(trace_id = spans::trace_id(), "a request hit a bug in this server");
         // The panic's own text is on standard error already; it is not for clients.
         Problem::new(Kind::Internal, "the request hit a bug in this server; whether it changed anything is unknown")
             .into_response()

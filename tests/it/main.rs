@@ -12,6 +12,7 @@ mod disk_faults;
 mod histories;
 mod local;
 mod observed;
+mod metrics;
 mod otlp;
 mod partitions;
 mod processes;

@@ -1,5 +1,6 @@
 //! Server spans, and the trace that an op carries on.
 
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -145,7 +146,7 @@ async fn every_call_has_its_name_and_machines_are_not_traced() {
     traced.node.read_many("", json!(["secret"])).await;
     traced.node.get("/keys?prefix=secret").await;
     traced.node.get("/nothing/secret").await;
-    for path in ["/livez", "/readyz", "/status"] {
+    for path in ["/livez", "/readyz", "/status", "/metrics"] {
         traced.node.get(path).await;
     }
     let spans = traced.spans.take();
@@ -176,6 +177,41 @@ async fn a_failure_can_be_looked_up_by_its_trace() {
     }
     let refused = traced.node.get("/read").await;
     assert!(refused.json().get("trace_id").is_none(), "that is the client's mistake");
+}
+
+/// What this process logs of errors, in all tests.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_is_logged_about_a_traced_request_has_its_trace() {
+    let subscriber = tracing_subscriber::fmt().json().with_max_level(tracing::Level::ERROR).with_writer(|| Log);
+    tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
+    let traced = traced(Sampler::AlwaysOn).await;
+    traced.storage.fail_reads.store(true, Ordering::SeqCst);
+    traced.node.get("/read?key=key").await;
+    traced.node.get("/keys").await;
+    traced.node.set("", json!({"key": "value"}), &[]).await;
+    traced.storage.panic_on_reads.store(true, Ordering::SeqCst);
+    traced.node.get("/read?key=key").await;
+    let spans = traced.spans.take();
+    assert_eq!(spans.len(), 4);
+    let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+    for span in spans {
+        let named = format!(r#""trace_id":"{}""#, span.span_context.trace_id());
+        assert_eq!(log.lines().filter(|line| line.contains(&named)).count(), 1, "{span:?}\n{log}");
+    }
 }
 
 #[tokio::test]
