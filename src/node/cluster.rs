@@ -174,21 +174,21 @@ impl NodeHandle {
         let view = self.status().view;
         let asked = view.links.iter().enumerate().map(|(index, link)| async move {
             if about.is_none() && !self.shared.peers.told()[index].may_be_asked() {
-                return;
+                return None;
             }
             let (reply, answer) = oneshot::channel();
             let cluster = self.members().cluster.to_string();
             let question = Question { cluster, to: link.node.map(|node| node.0), about };
             // Too many questions are under way, or nobody reaches peers here: then there is no answer.
-            if self.shared.peers.questions[index].try_send(Asked { question, reply }).is_err() {
-                return;
-            }
-            if let Ok(Ok(facts)) = timeout(wait, answer).await {
-                self.shared.peers.told()[index].told = Some(Told { facts: Arc::new(facts), at: Instant::now() });
-            }
+            self.shared.peers.questions[index].try_send(Asked { question, reply }).ok()?;
+            let facts = timeout(wait, answer).await.ok()?.ok()?;
+            let told = Told { facts: Arc::new(facts), at: Instant::now() };
+            self.shared.peers.told()[index].told = Some(told.clone());
+            Some(told)
         });
-        join_all(asked).await;
-        self.told()
+        let answers = join_all(asked).await;
+        // While one kept this waiting, others may have told somebody else what is not about the same write.
+        answers.into_iter().zip(self.told()).map(|(answer, last)| answer.or(last)).collect()
     }
 
     /// What each peer told last, in the order of the configured list.
