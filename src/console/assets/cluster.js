@@ -3,7 +3,7 @@
 import { nodeName } from "/console/words.js";
 
 /** Facts that are older are not what is, but what was. */
-const FRESH_MS = 5_000;
+export const FRESH_MS = 5_000;
 
 /**
  * The cluster as this node knows it.
@@ -17,11 +17,16 @@ export function model(report) {
     ...node,
     key: node.node === null ? node.address : String(node.node),
     name: nodeName(node.node, node.address),
-    fresh: node.facts !== null && node.age_ms <= FRESH_MS,
   }));
   const self = nodes.find((node) => node.self);
   // Only this node's links name addresses as this node knows them.
   const find = (id, address) => nodes.find((node) => node.node !== null && node.node === id) ?? nodes.find((node) => address && node.address === address);
+  for (const node of nodes) {
+    // What a node told just before it was cut off is not what is.
+    const cut = self.facts.links.find((link) => find(link.to, link.address) === node)?.away_since;
+    node.cut_at = cut ? Date.parse(cut) : -Infinity;
+    node.fresh = node.facts !== null && node.age_ms <= FRESH_MS && at - node.age_ms > node.cut_at;
+  }
   const links = [];
   for (const from of nodes) {
     for (const to of nodes) {
@@ -39,7 +44,8 @@ function link(from, to, self, at, find) {
   if (from.fresh && its) return { ...base, state: its.away_since ? "cut" : "up", since: its.away_since };
   // The start of this link is not heard of; but what comes from it arrives here.
   const heard = to === self ? said(self, from)?.heard : null;
-  if (heard && at - Date.parse(heard) <= FRESH_MS) return { ...base, state: "up", inferred: true };
+  const heardAt = heard ? Date.parse(heard) : -Infinity;
+  if (at - heardAt <= FRESH_MS && heardAt > from.cut_at) return { ...base, state: "up", inferred: true };
   return { ...base, state: "unknown", last: its ? (its.away_since ? "cut" : "up") : null, heard };
 }
 

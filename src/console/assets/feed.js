@@ -3,7 +3,7 @@
 import * as api from "/console/api.js";
 import { h, keyLink, render, text, writeLink } from "/console/dom.js";
 import { Stream } from "/console/live.js";
-import { count, nodeName, plain, when } from "/console/words.js";
+import { count, nodeName, when } from "/console/words.js";
 
 /** Changes that are kept; the oldest go first. */
 const KEPT = 200;
@@ -20,6 +20,7 @@ export class Feed {
   #paused = false;
   #timer = null;
   #note = "";
+  #up = false;
   #stream;
   #input = h("input", { id: "feed-prefix", type: "text", autocomplete: "off", spellcheck: "false" });
   #pause = h("button", { type: "button" }, "Pause");
@@ -33,7 +34,7 @@ export class Feed {
       this.#begin();
     };
     this.#pause.onclick = () => this.#toggle();
-    this.element = h("div", { class: "view" }, h("h1", { tabindex: -1 }, "Live feed"),
+    this.element = h("div", { class: "view" }, h("h1", { tabindex: -1 }, "Feed"),
       h("p", { class: "lead" }, "Writes as they become visible on this node: its own, and those that arrive from others."),
       h("form", { class: "line", onsubmit: filter }, h("label", { for: "feed-prefix" }, "Only keys that begin with"), this.#input,
         h("button", { type: "submit" }, "Show"), this.#pause),
@@ -48,6 +49,7 @@ export class Feed {
         cursor: (_, cursor) => this.#at(cursor, this.#note),
         closed: ({ reason }) => this.#note = reason === "too-slow" ? "This page was too slow; it goes on where it was." : "This node is stopping.",
       },
+      up: () => (this.#up = true),
       down: () => this.#down(),
     });
   }
@@ -59,6 +61,7 @@ export class Feed {
 
   hide() {
     this.#stream.close();
+    this.#up = false;
   }
 
   update() {}
@@ -96,6 +99,7 @@ export class Feed {
 
   /** A stream that ended tells no reason; the likeliest one that trying again does not mend is a cursor that is gone. */
   async #down() {
+    this.#up = false;
     if (this.#cursor !== null) {
       const gone = await isGone(api.watchPath({ prefix: this.#prefix, after: this.#cursor }));
       if (gone) {
@@ -116,7 +120,8 @@ export class Feed {
   #draw() {
     const state = this.#paused
       ? "Paused. What comes meanwhile is shown when you go on."
-      : this.#total ? `${plain(this.#total)} since this page was opened${this.#total > KEPT ? `, the last ${KEPT} are shown` : ""}.` : "Nothing yet. It fills as writes come.";
+      : !this.#up ? "Connecting to the feed."
+      : this.#total ? `${count(this.#total, "write")} since the feed began${this.#total > KEPT ? `, the last ${KEPT} are shown` : ""}.` : "Nothing yet. Writes appear here as they come.";
     render(this.#state, [this.#note, state].filter(Boolean).join(" "));
     render(this.#list, this.#changes.map(item));
   }

@@ -100,12 +100,12 @@ function label(link, at, radius) {
   const [x, y] = [beside.x + (14 * out.x) / size, beside.y + (22 * out.y) / size];
   const anchor = out.x / size < -0.4 ? "end" : out.x / size > 0.4 ? "start" : "middle";
   return s("g", { "data-key": `label ${link.key}`, class: `waits ${link.state}` },
-    s("text", { x, y: y - 6, "text-anchor": anchor }, `${plain(link.said.ops_to_ship)} wait`),
+    s("text", { x, y: y - 6, "text-anchor": anchor }, `${plain(link.said.ops_to_ship)} ${link.said.ops_to_ship === 1 ? "waits" : "wait"}`),
     s("text", { x, y: y + 8, "text-anchor": anchor }, bytes(link.said.bytes_to_ship)));
 }
 
 function circle(node, { x, y, out }, radius, number) {
-  const words = node.self ? "this node" : node.facts === null ? "never heard" : node.fresh ? "" : `${number > LABELLED ? "" : "as of "}${duration(node.age_ms)} ago`;
+  const words = node.self ? "this node" : node.facts === null ? "nothing known" : node.fresh ? "" : `${number > LABELLED ? "" : "as of "}${duration(node.age_ms)} ago`;
   const name = node.node === null ? "?" : number > 6 ? String(node.node) : node.name;
   const state = `${node.self ? "self" : ""} ${node.fresh ? "" : "stale"} ${node.facts?.read_only ? "failed" : ""}`;
   const anchor = out.x < -0.6 && number > 3 ? "end" : out.x > 0.6 && number > 3 ? "start" : "middle";

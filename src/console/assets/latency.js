@@ -5,6 +5,8 @@ import { h, render, s } from "/console/dom.js";
 import { count, nodeName, span, when } from "/console/words.js";
 
 const WINDOW_MS = 15 * 60_000;
+/** Steps this far apart are joined by a line. */
+const JOINED_MS = 16_000;
 const [WIDTH, HEIGHT] = [420, 132];
 const [LEFT, RIGHT, TOP, BOTTOM] = [46, 8, 8, 20];
 
@@ -50,7 +52,7 @@ export class Latency {
 
   #draw() {
     if (!this.#cluster) return;
-    const peers = this.#answer?.peers ?? [];
+    const peers = [...(this.#answer?.peers ?? [])].sort((a, b) => (a.node ?? Infinity) - (b.node ?? Infinity));
     const scale = scaleOf(peers);
     render(this.element, h("h2", { id: "latency-title" }, "How long writes take to arrive"),
       h("p", { class: "muted" }, "From when this node accepted a write until the other node said that it has it, last 15 minutes. ",
@@ -129,17 +131,16 @@ function times() {
   return [15, 10, 5, 0].map((minutes) => s("text", { x: at(minutes), y: HEIGHT - 5, class: minutes === 0 ? "x end" : minutes === 15 ? "x start" : "x" }, minutes ? `${minutes} min ago` : "now"));
 }
 
-/** A line through the points; where steps had no writes, none. */
+/** A line through the points; where steps had no writes, none. A point without neighbours is a dot. */
 function curve(points, x, scale, which) {
-  let path = "";
-  let before = null;
+  const runs = [];
   for (const point of points) {
-    const at = Date.parse(point.at);
-    const joined = before !== null && at - before <= 16_000;
-    path += `${joined ? "L" : "M"}${x(point.at).toFixed(1)} ${scale.y(point[which]).toFixed(1)}`;
-    // A point alone is a dot.
-    if (!joined) path += "h0.01";
-    before = at;
+    const last = runs.at(-1);
+    if (last && Date.parse(point.at) - Date.parse(last.at(-1).at) <= JOINED_MS) last.push(point);
+    else runs.push([point]);
   }
-  return path ? s("path", { class: which, d: path }) : null;
+  const place = (point) => `${x(point.at).toFixed(1)} ${scale.y(point[which]).toFixed(1)}`;
+  const lines = runs.filter((run) => run.length > 1).map((run) => `M${run.map(place).join("L")}`);
+  const dots = runs.filter((run) => run.length === 1).map(([point]) => `M${place(point)}h0.01`);
+  return [s("path", { class: which, d: lines.join("") }), s("path", { class: `${which} dots`, d: dots.join("") })];
 }

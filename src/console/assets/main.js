@@ -61,7 +61,7 @@ const nameOf = (report) => `node${report.node}`;
 function draw() {
   drawLiveness();
   if (!cluster) return;
-  const { level, verdict } = story(cluster);
+  const { level, verdict } = verdictNow();
   const self = cluster.self;
   byId("node").textContent = self.name;
   byId("cluster").textContent = cluster.cluster;
@@ -77,6 +77,12 @@ function draw() {
   for (const view of Object.values(views)) {
     if (view === current || view === views.conflicts) view.update(cluster);
   }
+}
+
+/** What was so when the node was lost is not what is. */
+function verdictNow() {
+  const { level, verdict } = story(cluster);
+  return lost ? { level: "unknown", verdict: `Last known: ${verdict}` } : { level, verdict };
 }
 
 function drawLiveness() {
@@ -102,8 +108,7 @@ async function down() {
         cluster ? "What you see below was so then; it is not news of the cluster. " : "",
         "The other nodes, and their pages, go on. Trying again each second.");
     }
-    drawLiveness();
-    if (cluster) document.title = `? ${cluster.self.name} lost – Causeway`;
+    draw();
   }
 }
 

@@ -117,7 +117,7 @@ function table(head, rows) {
 
 function asOf(node) {
   if (node.self) return "now";
-  return node.age_ms === null ? "never heard" : node.fresh ? "now" : `${duration(node.age_ms)} ago`;
+  return node.age_ms === null ? "nothing known" : node.fresh ? "now" : `${duration(node.age_ms)} ago`;
 }
 
 function nodesTable(cluster) {
@@ -162,7 +162,7 @@ function linkState(cluster, link) {
 function legend() {
   return h("p", { class: "legend muted" },
     h("span", { class: "key up" }, "up"), h("span", { class: "key cut" }, "cut"), h("span", { class: "key unknown" }, "not known"),
-    "An arrow points to where writes arrive.");
+    h("span", { class: "note" }, "An arrow points to where writes arrive."));
 }
 
 function healed(peer, { answer, error }) {

@@ -118,7 +118,7 @@ function timeline(answer, now) {
   const longest = Math.max(1, ...arrivals, missing ? now - start : 0);
   const end = missing ? ["now, ", duration(longest), " later"] : [span(longest), " later"];
   return [
-    h("p", { class: "axis muted", "aria-hidden": "true" }, h("span", {}, "written"), h("span", {}, end)),
+    h("div", { class: "axis muted", "aria-hidden": "true" }, h("p", {}, h("span", {}, "written"), h("span", {}, end))),
     h("ol", { class: "timeline", "aria-label": "Its way to each node" }, answer.nodes.map((node, index) => row(node, index, arrivals[index], longest, answer, now))),
   ];
 }
@@ -154,5 +154,7 @@ function lacks(node, name, now) {
     waits: [": it arrived there, and is shown as soon as the writes arrive that it was made after: ", by.waits_for.map((dot, index) => [index ? ", " : "", writeLink(dot)]), "."],
     unknown: [": ", name, " has not said", since, "."],
   }[by.kind] ?? "";
-  return [state, asOf, reason, by.detail ? [h("br"), h("small", { class: "muted" }, by.detail)] : null];
+  // Of the others the sentence says it already.
+  const detail = ["away", "unknown"].includes(by.kind) ? by.detail : "";
+  return [state, asOf, reason, detail ? [h("br"), h("small", { class: "muted" }, detail)] : null];
 }

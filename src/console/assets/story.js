@@ -1,6 +1,6 @@
 // What is going on, in sentences: the worst first. Each has what is so, since when, what it means, and what happens next.
 
-import { since } from "/console/cluster.js";
+import { FRESH_MS, since } from "/console/cluster.js";
 import { h } from "/console/dom.js";
 import { bytes, count, duration, list, when } from "/console/words.js";
 
@@ -107,7 +107,9 @@ function around(cluster, node) {
   const reach = others.filter((other) => state(other) === "up").map((other) => other.name);
   const cut = others.filter((other) => state(other) === "cut").map((other) => other.name);
   const words = [];
-  if (reach.length) words.push(`${list(reach)} can reach it: writes get there that way.`);
+  // They need a while to notice a cut, as this node did.
+  const noticed = since(cluster, cluster.link(cluster.self, node).since) > FRESH_MS;
+  if (reach.length && noticed) words.push(`${list(reach)} can reach it: writes get there that way.`);
   if (cut.length) words.push(`${list(cut)} can't reach it either.`);
   if (cluster.link(node, cluster.self).state === "up") {
     words.push(`The way back works: what ${node.name} sends arrives here. So the link is cut in one direction only.`);
@@ -207,9 +209,9 @@ function unheard(cluster, others, cut) {
     key: `unheard ${node.key}`,
     kind: "unheard",
     level: "warn",
-    title: node.facts ? `${node.name} has told nothing of itself for ${duration(node.age_ms)}.` : `${node.name} has not been heard from yet.`,
-    body: [node.facts
-      ? "What this page shows of it is as old as that."
+    title: node.facts ? `${node.name} has told nothing of itself for ${duration(node.age_ms)}.` : node.node === null ? `${node.name} has not been heard from yet.` : `${node.name} has told nothing of itself yet.`,
+    body: [node.node !== null
+      ? `What this page shows of it is ${node.facts ? "as old as that" : "what this node knows"}. Writes go there all the same.`
       : "Has it been started, and is its address right? What is written here will be sent by itself once it answers."],
   }));
 }

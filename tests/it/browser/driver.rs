@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -80,8 +80,8 @@ impl Browser {
 
     /// The text of everything that matches, as it is shown.
     pub(super) async fn texts(&self, selector: &str) -> Vec<String> {
-        let script =
-            "return [...document.querySelectorAll(arguments[0])].map((found) => found.innerText ?? found.textContent)";
+        let script = "return [...document.querySelectorAll(arguments[0])].map((found) => \
+                      found.checkVisibility() ? found.innerText ?? found.textContent : '')";
         let found = self.run(script, &[selector]).await;
         // Units don't break from their numbers.
         let texts =
@@ -218,7 +218,8 @@ struct Driver {
 impl Driver {
     async fn start() -> Self {
         let [port] = free_ports::<1>();
-        let log = fs::File::create(kept(&format!("chromedriver-{port}.log"))).unwrap();
+        let log =
+            fs::File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("chromedriver-{port}.log"))).unwrap();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}")).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let child = command.spawn().expect("chromedriver can be started: Debian's package chromium-driver has it");

@@ -13,6 +13,7 @@ async fn the_page_says_when_it_has_lost_its_node_and_finds_it_again() {
     let told = browser.until("#lost", "This page has lost node0.").await;
     assert!(told.contains("It has not answered since ") && told.contains("Trying again"), "{told}");
     browser.until("#liveness", "no connection").await;
+    browser.until("#verdict", "Last known: All is well.").await;
     browser.picture("lost").await;
 
     let node0 = cluster.launches[0].start_ready().await;

@@ -76,6 +76,12 @@ impl Cluster {
         Self { nodes, launches, links, _directory: directory }
     }
 
+    /// Cuts the ways from and to a node.
+    pub(crate) fn cut_off(&self, node: usize) {
+        let of_node = self.links.iter().filter(|((from, to), _)| [*from, *to].contains(&node));
+        of_node.for_each(|(_, link)| link.cut());
+    }
+
     /// The client of a node.
     pub(crate) fn api(&self, node: usize) -> &Api {
         &self.nodes[node].api
@@ -89,6 +95,17 @@ impl Cluster {
             (count >= ops && vectors.iter().all(|vector| *vector == vectors[0])).then_some(())
         };
         until(equal, async || format!("not equal: {:?}", self.vectors().await)).await;
+    }
+
+    /// Waits until every node knows of every other that it lacks nothing.
+    pub(crate) async fn until_acknowledged(&self) {
+        for node in &self.nodes {
+            let status = async || node.api.status().await;
+            let known = async || {
+                status().await["peers"].as_array()?.iter().all(|peer| peer["up_to_date"] == true).then_some(())
+            };
+            until(known, async || format!("something is not acknowledged: {}", status().await)).await;
+        }
     }
 
     async fn vectors(&self) -> Vec<Value> {
