@@ -5,12 +5,13 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use super::ask;
+use super::{alone, ask};
 use crate::support::cluster::Cluster;
-use crate::support::process::causeway;
-use crate::support::until;
+use crate::support::process::{Launch, causeway};
+use crate::support::{free_ports, until};
 
 /// A command that runs until this is dropped.
 struct Following {
@@ -118,4 +119,46 @@ async fn a_status_that_is_watched_shows_a_cut_and_its_end() {
     cluster.links.values().for_each(|link| link.heal());
     json.until(|lines| !is_away(&lines[lines.len() - 1])).await;
     assert!(text.lines().iter().all(|line| !line.contains('\u{1b}')), "it is no terminal: {:?}", text.lines());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_goes_on_where_a_node_that_crashed_left_off() {
+    let directory = TempDir::new().unwrap();
+    let [port] = free_ports();
+    let launch = Launch::by_arguments(directory.path(), 0, port, &[port]);
+    let node = launch.start_ready().await;
+    let text = Following::start(port, &["watch", "user/", "--after", "0"]);
+    let all = Following::start(port, &["watch", "--json", "--after", "0"]);
+    ask(port, &["set", "user/1=ann", "other=x"]).printed();
+    ask(port, &["set", "user/1", "an\nn"]).printed();
+    ask(port, &["set", "--delete", "user/1"]).printed();
+    text.until(|lines| lines.len() == 3).await;
+    all.until(|lines| lines.len() == 3).await;
+
+    node.kill();
+    let _node = launch.start_ready().await;
+    ask(port, &["set", "user/2", "bob"]).printed();
+    text.until(|lines| lines.len() > 3).await;
+    all.until(|lines| lines.len() > 3).await;
+    let shown: Vec<String> = text.lines().iter().map(|line| line.splitn(3, "  ").last().unwrap().to_owned()).collect();
+    assert_eq!(shown, ["user/1 = ann", r"user/1 = an\nn", "user/1 deleted", "user/2 = bob"]);
+
+    let changes: Vec<Value> = all.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(changes[0]["entries"].as_array().unwrap().len(), 2, "a write is one change");
+    assert_eq!(changes[1]["entries"][0]["value"], "an\nn");
+    // From any of them on, by its cursor.
+    let cursor = changes[1]["cursor"].as_str().unwrap();
+    let rest = Following::start(port, &["watch", "--json", "--after", cursor]);
+    rest.until(|lines| lines.len() == 2).await;
+    assert_eq!(rest.lines(), all.lines()[2..]);
+    assert_eq!(changes[2]["entries"], json!([{"key": "user/1", "value": null, "replaces": [changes[1]["dot"]]}]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_the_node_does_not_have_ends_a_watch() {
+    let (_node, port, _directory) = alone().await;
+    let message = ask(port, &["watch", "--after", "7-3.00c0ffee00c0ffee.7"]).failed(3);
+    assert!(message.contains("/watch answered 410: "), "{message}");
+    let message = ask(port, &["watch", "--after", "here"]).failed(3);
+    assert!(message.contains("/watch answered 400: "), "{message}");
 }
