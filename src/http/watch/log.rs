@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use memchr::memmem;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::change::Change;
 use super::cursor::Cursor;
@@ -34,12 +34,15 @@ pub(super) struct Batch {
     pub(super) end: Cursor,
 }
 
+/// So many who are far back read at once: when all come back together, they must not crowd out everybody else.
+const READERS: usize = 4;
+
 /// Reads the log for all watchers of a node.
-#[derive(Default)]
 pub(in crate::http) struct WatchedLog {
     recent: RwLock<Recent>,
     /// Held by the one who reads on.
     reading: Mutex<()>,
+    readers: Semaphore,
 }
 
 /// The ops that were decoded last, without a gap.
@@ -47,6 +50,12 @@ pub(in crate::http) struct WatchedLog {
 struct Recent {
     changes: VecDeque<Arc<Change>>,
     bytes: usize,
+}
+
+impl Default for WatchedLog {
+    fn default() -> Self {
+        Self { recent: RwLock::default(), reading: Mutex::default(), readers: Semaphore::new(READERS) }
+    }
 }
 
 impl WatchedLog {
@@ -60,6 +69,7 @@ impl WatchedLog {
         prefix: &Arc<str>,
     ) -> Result<Option<Batch>, Problem> {
         if end - position > RECENT_OPS as u64 {
+            let _reader = self.readers.acquire().await;
             return read_alone(node.clone(), position, prefix.clone()).await;
         }
         if let Some(batch) = self.recent_after(position) {
@@ -130,4 +140,58 @@ fn decode(stored: &StoredOp) -> Result<Arc<Change>, Problem> {
         Problem::new(Kind::StorageUnreadable, format!("op {dot}: {error}"))
     })?;
     Ok(Arc::new(Change::new(*position, op, bytes.len())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causality::{Hlc, Incarnation, NodeId, Origin};
+    use crate::replica::Op;
+
+    fn change(position: u64, bytes: usize) -> Arc<Change> {
+        let dot = Origin::new(NodeId(0), Incarnation(7)).dot(position);
+        let (hlc, entries) = (Hlc(7), Vec::new());
+        let op = Op { dot, parents: vec![], deps: vec![], hlc, entries, trace: None, idempotency_key: None };
+        Arc::new(Change::new(position, op, bytes))
+    }
+
+    fn positions(recent: &Recent) -> Vec<u64> {
+        recent.changes.iter().map(|change| change.position()).collect()
+    }
+
+    #[test]
+    fn the_newest_without_a_gap_are_kept() {
+        let mut recent = Recent::default();
+        let steps: [(&[u64], &[u64]); 6] = [
+            (&[5, 6], &[5, 6]),
+            (&[7], &[5, 6, 7]),
+            (&[3, 4], &[5, 6, 7]),
+            (&[6, 7, 8], &[5, 6, 7]),
+            (&[], &[5, 6, 7]),
+            (&[20, 21], &[20, 21]),
+        ];
+        for (added, kept) in steps {
+            recent.keep(&added.iter().map(|position| change(*position, 1)).collect::<Vec<_>>());
+            assert_eq!(positions(&recent), kept, "after {added:?}");
+        }
+        assert_eq!(recent.bytes, 2);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut recent = Recent::default();
+        for position in 1..3 * RECENT_OPS as u64 {
+            recent.keep(&[change(position, 10)]);
+            assert!(recent.changes.len() <= RECENT_OPS);
+        }
+        assert_eq!(recent.bytes, 10 * RECENT_OPS);
+        let last = 3 * RECENT_OPS as u64;
+        for position in last..last + 9 {
+            recent.keep(&[change(position, RECENT_BYTES / 2 + 1)]);
+            assert!(recent.bytes <= RECENT_BYTES + RECENT_BYTES / 2);
+        }
+        assert_eq!(positions(&recent), [last + 8]);
+        recent.keep(&[change(last + 9, 2 * RECENT_BYTES)]);
+        assert_eq!(positions(&recent), [last + 9], "the last one in any case");
+    }
 }
