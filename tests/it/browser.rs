@@ -4,6 +4,7 @@
 //! Screenshots, and questions for a reader with their answers, are kept in `target/console`.
 
 mod driver;
+mod feed;
 mod links;
 mod lost;
 mod reader;

@@ -44,7 +44,7 @@ export class Feed {
       // A word comes at least each 15 s.
       quiet_ms: 40_000,
       events: {
-        start: (_, cursor) => this.#at(cursor, ""),
+        start: (_, cursor) => this.#at(cursor, this.#note),
         change: (change, cursor) => this.#add(change, cursor),
         cursor: (_, cursor) => this.#at(cursor, this.#note),
         closed: ({ reason }) => this.#note = reason === "too-slow" ? "This page was too slow; it goes on where it was." : "This node is stopping.",

@@ -138,7 +138,7 @@ export class Keys {
       event.preventDefault();
       this.#write(this.#field.value);
     };
-    render(this.#one, h("h2", { "data-key": `title ${key}` }, text(key, "key")),
+    render(this.#one, h("h2", { "data-key": `title ${key}`, tabindex: -1 }, text(key, "key")),
       this.#error ? problem(this.#error) : null,
       held ? this.#values(held) : null,
       this.#changed ? h("p", { class: "notice", role: "status" }, "The key holds something else by now. Saving replaces only what you see here. ",
@@ -161,15 +161,18 @@ export class Keys {
       h("p", { class: "muted" }, "written on ", h("b", {}, nodeName(sibling.node)), " at ", when(sibling.written_at), ", ", writeLink(sibling.dot))))];
   }
 
+  /** Asked once more, with the focus on what changes nothing: a key pressed twice deletes nothing. */
   #deletion() {
     if (!this.#held.siblings.length) return null;
     const ask = (confirming) => () => {
       this.#confirming = confirming;
       this.#drawOne();
+      this.#one.querySelector(confirming ? "[data-key=keep]" : "[data-key=delete]").focus();
     };
-    if (!this.#confirming) return h("button", { type: "button", onclick: ask(true) }, "Delete…");
-    return [h("span", {}, "Delete it on all nodes?"), h("button", { type: "button", class: "danger", onclick: () => this.#write(null) }, "Delete"),
-      h("button", { type: "button", onclick: ask(false) }, "Keep")];
+    if (!this.#confirming) return h("button", { type: "button", "data-key": "delete", onclick: ask(true) }, "Delete…");
+    return [h("span", { "data-key": "sure" }, "Delete it on all nodes?"),
+      h("button", { type: "button", "data-key": "sure-delete", class: "danger", onclick: () => this.#write(null) }, "Delete"),
+      h("button", { type: "button", "data-key": "keep", onclick: ask(false) }, "Keep")];
   }
 
   #renew() {
@@ -187,6 +190,7 @@ export class Keys {
       this.#held = null;
       this.#changed = false;
       await this.#read();
+      if (value === null) this.#one.querySelector("h2").focus();
       this.#load();
     } catch (error) {
       this.#error = error;

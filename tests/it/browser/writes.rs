@@ -2,8 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use fantoccini::key::Key;
+use reqwest::Method;
+use serde_json::json;
+use tempfile::TempDir;
+
 use super::driver::Browser;
+use crate::support::api::send;
 use crate::support::cluster::Cluster;
+use crate::support::process::Launch;
+use crate::support::{free_ports, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_found_written_and_deleted() {
@@ -34,6 +42,11 @@ async fn keys_are_found_written_and_deleted() {
     cluster.api(2).until_reads("fruit/apple", "red").await;
     browser.pictures("keys").await;
 
+    browser.run("document.querySelector('[data-key=delete]').focus()", &[]).await;
+    browser.press(Key::Enter).await;
+    browser.press(Key::Enter).await;
+    browser.until(".one button", "Delete…").await;
+    assert_eq!(cluster.api(0).read("fruit/apple").await.as_deref(), Some("red"), "a key pressed twice deletes nothing");
     browser.click(".one button", "Delete…").await;
     browser.click(".one button.danger", "Delete").await;
     browser.until("#announcement", "Deleted fruit/apple").await;
@@ -68,5 +81,65 @@ async fn a_write_is_followed_to_every_node() {
     browser.until(".timeline [data-key='2']", "has it since ").await;
     let names: BTreeSet<String> = browser.texts(".timeline li.has b").await.into_iter().collect();
     assert_eq!(names, ["node0", "node1", "node2"].map(String::from).into());
+    browser.assert_no_errors().await;
+}
+
+/// Keys that an address, a script or a page could take for something else.
+#[tokio::test(flavor = "multi_thread")]
+async fn any_key_can_be_found_and_written() {
+    let Some(browser) = Browser::start().await else { return };
+    let cluster = Cluster::mesh().await;
+    let strange = ["a&key=b#c%20d+e/f?g", "__proto__", "two\nlines ", "\u{202e}evil\u{202c}", "</textarea><b>", "🦀 ü"];
+    for key in strange {
+        let written = send(cluster.api(0).patch("", &json!({ key: "old" }))).await.unwrap();
+        assert_eq!(written.status, 200, "{}", written.body);
+    }
+    browser.open(&cluster.nodes[0], "/#/keys").await;
+    let shown = "return [...document.querySelectorAll('ul.keys a.key')].map((link) => link.textContent)";
+    let all = async || (browser.run(shown, &[]).await.as_array()?.len() == strange.len()).then_some(());
+    until(all, async || browser.text().await).await;
+    for key in strange {
+        let open =
+            "[...document.querySelectorAll('ul.keys a.key')].find((link) => link.textContent === arguments[0]).click()";
+        browser.run(open, &[key]).await;
+        let is_open = "return document.querySelector('.one h2')?.textContent === arguments[0] && \
+                       document.querySelector('.held bdi')?.textContent";
+        let open = async || (browser.run(is_open, &[key]).await == "old").then_some(());
+        until(open, async || format!("{key:?} does not open:\n{}", browser.text().await)).await;
+        browser.run("const field = document.querySelector('#key-value'); field.focus(); field.select()", &[]).await;
+        browser.keys("new").await;
+        browser.click(".one button", "Save").await;
+        browser.until(".held", "new").await;
+    }
+    let read = send(
+        cluster
+            .api(0)
+            .request(Method::POST, "/read")
+            .header("content-type", "application/json")
+            .body(json!({ "keys": strange }).to_string()),
+    );
+    let values = read.await.unwrap().json()["values"].clone();
+    assert!(strange.iter().all(|key| values[*key] == "new"), "{values}");
+    browser.assert_no_errors().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_leads_to_its_trace() {
+    let Some(browser) = Browser::start().await else { return };
+    let directory = TempDir::new().unwrap();
+    let [port, collector] = free_ports::<2>();
+    // Nobody listens there: that a write is traced does not depend on it.
+    let node = Launch::by_environment(directory.path(), 0, port, &[(0, port)])
+        .with("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://127.0.0.1:{collector}"))
+        .with("CAUSEWAY_TRACES_URL", "http://traces.example/trace/{trace_id}")
+        .start_ready()
+        .await;
+    let dot = node.api.set("traced", "write").await.json()["dot"].as_str().unwrap().to_owned();
+    browser.open(&node, &format!("/#/write/{dot}")).await;
+    browser.until(".facts a", "see its trace").await;
+    let href = browser.run("return document.querySelector('.facts a[target]').href", &[]).await;
+    let id = href.as_str().unwrap().strip_prefix("http://traces.example/trace/").unwrap();
+    assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{href}");
+    browser.until(".view", "It is on this node, the only one.").await;
     browser.assert_no_errors().await;
 }
