@@ -30,7 +30,7 @@ export function graph(cluster) {
 function place(number, height) {
   if (number === 1) return [{ x: MIDDLE, y: height / 2, out: { x: 0, y: 1 } }];
   if (number === 2) return [{ x: 90, y: height / 2, out: { x: 0, y: 1 } }, { x: WIDTH - 90, y: height / 2, out: { x: 0, y: 1 } }];
-  const [rx, ry] = number === 3 ? [165, 135] : [158, 148];
+  const [rx, ry] = number === 3 ? [165, 135] : [145, 148];
   // A triangle sits lower than its circle's middle.
   const y = number === 3 ? height / 2 + 32 : height / 2;
   return Array.from({ length: number }, (_, index) => {

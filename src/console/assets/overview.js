@@ -69,9 +69,10 @@ export class Overview {
         this.#refresh(peer.node, state);
       }
     };
-    const link = this.#cluster.link(this.#cluster.self, peer).said;
-    const waits = oneOfMany ? `${count(link.ops_to_ship, "write")} (${bytes(link.bytes_to_ship)}) for ${peer.name}. ` : "";
-    return h("details", { "data-key": peer.key, ontoggle: toggled, class: "heal" }, h("summary", {}, `${waits}What would ${peer.name} get, if it were back now?`),
+    const { said, state: way } = this.#cluster.link(this.#cluster.self, peer);
+    const waits = oneOfMany ? `${count(said.ops_to_ship, "write")} (${bytes(said.bytes_to_ship)}) for ${peer.name}. ` : "";
+    const question = way === "up" ? `What does ${peer.name} still get?` : `What would ${peer.name} get, if it were back now?`;
+    return h("details", { "data-key": peer.key, ontoggle: toggled, class: "heal" }, h("summary", {}, `${waits}${question}`),
       h("div", {}, state ? healed(peer, state) : null));
   }
 
@@ -93,7 +94,9 @@ export class Overview {
     const order = { cut: 0, unknown: 1, up: 2 };
     const sorted = [...cluster.links].sort((a, b) => order[a.state] - order[b.state] || b.from.self - a.from.self);
     const many = sorted.length > LISTED;
-    const telling = (link) => link.from.self || link.state === "cut" || link.said?.ops_to_ship;
+    // That others don't reach what this node doesn't reach is said above.
+    const told = (to) => cluster.link(cluster.self, to)?.state === "cut";
+    const telling = (link) => link.from.self || (!told(link.to) && (link.state === "cut" || link.said?.ops_to_ship));
     const rows = many && !this.#all ? sorted.filter(telling) : sorted;
     const head = ["From", "To", "State", "Waits there for it", "Oldest", "Half of its writes arrive in", "99 of 100 in", "As of"];
     const toggle = () => {
@@ -102,8 +105,8 @@ export class Overview {
     };
     return [
       table(head, rows.map((link) => linkRow(cluster, link))),
-      many ? h("button", { type: "button", onclick: toggle, "aria-expanded": String(this.#all) },
-        this.#all ? "Show fewer" : `Show all ${sorted.length} links`) : null,
+      many ? h("p", {}, h("button", { type: "button", onclick: toggle, "aria-expanded": String(this.#all) },
+        this.#all ? "Show fewer" : `Show all ${sorted.length} links`)) : null,
     ];
   }
 }
