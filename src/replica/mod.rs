@@ -78,7 +78,7 @@ pub use effect::{
 };
 pub use message::{Answer, Push, Rejection, Statement};
 pub use op::{Entry, Key, Op, TraceContext, Value};
-pub use repeats::{KeyedOps, MAX_IDEMPOTENCY_KEY_BYTES, MAX_KEYS, REPEATS_MS};
+pub use repeats::{KeyedOps, MAX_IDEMPOTENCY_KEY_BYTES, REPEATS_MS};
 pub use siblings::{Sibling, Siblings};
 
 use crate::causality::{Ancestry, Dot, HybridClock, Incarnation, NodeId, Origin, VersionVector};

@@ -3,8 +3,10 @@
 //!
 //! Known by their keys are the ops of this node's log that came in the last [`REPEATS_MS`], at most [`MAX_KEYS`] of them;
 //! the oldest go first. An op travels with its key, so this holds wherever the op is; two nodes that take the same key
-//! without having each other's op make two ops. Of these the one that came first counts, at each node. Must not be
-//! asked of by anything but writes: no op is ordered, delivered or refused by its key.
+//! without having each other's op make two ops. Of these the one that came first counts, at each node.
+//!
+//! Promises: a repeat is answered when the op is durable, and as little as the op if its commit fails. Must not touch how
+//! ops are ordered or delivered: a peer's op is taken whatever its key.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use crate::causality::{Dot, Hlc};
 pub const REPEATS_MS: u64 = 10 * 60 * 1_000;
 
 /// How many ops are found by their keys. Each takes about 250 bytes.
-pub const MAX_KEYS: usize = 100_000;
+const MAX_KEYS: usize = 100_000;
 
 /// The longest idempotency key. An op that came with a longer one is not found by it.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 64;

@@ -104,9 +104,9 @@ impl<'a> Decoder<'a> {
             Call::Read { resolve, .. } => Kind::Read { resolve: *resolve, states: Span::default() },
             Call::Write { replaces, .. } => {
                 let write = self.write(event, request, node, sent, verdict);
-                match replaces {
-                    Replaces::Held => Kind::Held { write },
-                    Replaces::Seen => Kind::Seen { write },
+                match (replaces, &request.outcome) {
+                    (Replaces::Held, Outcome::Repeated { .. }) | (Replaces::Seen, _) => Kind::Seen { write },
+                    (Replaces::Held, _) => Kind::Held { write },
                 }
             }
         };
@@ -115,7 +115,7 @@ impl<'a> Decoder<'a> {
                 states.iter().for_each(|state| self.number_origins(&state.shown));
                 self.vector(&context.wait)
             }
-            (Outcome::Written { .. }, Kind::Held { write } | Kind::Seen { write }) => {
+            (Outcome::Written { .. } | Outcome::Repeated { .. }, Kind::Held { write } | Kind::Seen { write }) => {
                 self.writes[*write as usize].context
             }
             _ => return,
@@ -133,10 +133,13 @@ impl<'a> Decoder<'a> {
             self.written_keys.push(WrittenKey { key, has_value });
         }
         let (dot, context, outcome) = match &request.outcome {
-            Outcome::Written { dot, context } => {
+            Outcome::Written { dot, context } | Outcome::Repeated { dot, context } => {
                 let own = self.interner.number(dot.origin);
                 let dot = Entry { origin: own, counter: dot.counter };
-                (Some(dot), self.vector(&context.wait), WriteOutcome::Written)
+                let is_repeat = matches!(request.outcome, Outcome::Repeated { .. });
+                let hides_held = is_repeat && *replaces == Replaces::Held;
+                let outcome = if hides_held { WriteOutcome::Unknown } else { WriteOutcome::Written };
+                (Some(dot), self.vector(&context.wait), outcome)
             }
             Outcome::Unknown | Outcome::Lost => (None, Span::default(), WriteOutcome::Unknown),
             Outcome::Refused { .. } | Outcome::Read { .. } => (None, Span::default(), WriteOutcome::Refused),

@@ -154,6 +154,14 @@ pub enum Outcome {
         /// place in the node's log; of one that replaced what was seen, the context sent and the dot.
         context: Arc<Context>,
     },
+    /// A write whose answer was lost was sent again, by a name that its client gave it, to a node that has it: nothing
+    /// more was written. The request is both of them, from the first sending on.
+    Repeated {
+        /// Its name.
+        dot: Dot,
+        /// The context sent and the dot, whatever the write replaced.
+        context: Arc<Context>,
+    },
     /// The node refused it: nothing was written.
     Refused {
         /// Why.

@@ -61,9 +61,17 @@ pub(crate) struct Answer {
 /// What was answered.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
-    Read { resolve: Resolve, states: Span },
-    Held { write: u32 },
-    Seen { write: u32 },
+    Read {
+        resolve: Resolve,
+        states: Span,
+    },
+    Held {
+        write: u32,
+    },
+    /// Or a repeat of a write that replaced what was held: its context is no state's either.
+    Seen {
+        write: u32,
+    },
 }
 
 impl Answer {
@@ -96,6 +104,7 @@ pub(crate) struct Write {
 pub(crate) enum WriteOutcome {
     Written,
     Refused,
+    /// Whether it took place; or, where it has a name from the start, what it replaced.
     Unknown,
 }
 

@@ -103,7 +103,7 @@ impl Recorder {
             let Event::Request(request) = event else { continue };
             let name = match &request.outcome {
                 Outcome::Read { .. } => "read".to_owned(),
-                Outcome::Written { .. } => "written".to_owned(),
+                Outcome::Written { .. } | Outcome::Repeated { .. } => "written".to_owned(),
                 Outcome::Refused { refusal } => format!("{refusal:?}"),
                 Outcome::Unknown | Outcome::Lost => "unknown".to_owned(),
             };

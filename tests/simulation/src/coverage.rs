@@ -42,6 +42,8 @@ pub const EXPECTED: &[&str] = &[
     "context of another session",
     "answer to a client lost",
     "write sent again",
+    "write sent again under its name",
+    "write known by its name",
     "context not reached",
     "too many siblings",
     "read only",

@@ -37,6 +37,9 @@ pub struct Machine {
     pub skew_ms: i64,
     /// Where its wall clock stands still.
     pub frozen: Option<WallMs>,
+    /// Since when it may be trusted with names of writes: they are lost with the volume, and when the clock was put
+    /// forward they seem too old at the next start.
+    pub remembers_since: Micros,
     /// Decides how long commits take and what becomes of them at a crash.
     pub rng: Rng,
     boots: u64,
@@ -93,6 +96,7 @@ impl Machine {
             slow: false,
             skew_ms: 0,
             frozen: None,
+            remembers_since: 0,
             rng: Rng::with_seed(seed ^ (index as u64 + 1) << 32),
             boots: 0,
         }

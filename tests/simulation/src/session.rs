@@ -52,11 +52,20 @@ pub struct Session {
     pub contexts: [Option<Held>; 2],
     /// What it still wants to do.
     pub steps: VecDeque<ClientStep>,
+    /// The write that it sends again first, under the same name.
+    pub again: Option<usize>,
+    /// Whether it gives its writes names.
+    pub names_writes: bool,
     /// The request under way.
     pub request: Option<usize>,
 }
 
 impl Session {
+    /// Every second one names its writes.
+    pub fn new(number: usize) -> Self {
+        Self { names_writes: number % 2 == 1, ..Self::default() }
+    }
+
     /// Takes note of a context that it was answered with.
     pub fn remember(&mut self, context: Held) {
         let [newest, before] = &mut self.contexts;
@@ -74,8 +83,10 @@ pub struct Request {
     pub context: Option<Held>,
     /// The value that it writes; of a read, nothing.
     pub value: u64,
-    /// When it was sent.
+    /// When it was sent, the first time.
     pub start: Micros,
+    /// What became of it the first time, if this is the second.
+    pub first: Option<history::Outcome>,
     /// The run of the machine's process that has it.
     pub boot: u64,
     /// Until when it waits for its context.

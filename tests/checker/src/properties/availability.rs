@@ -13,7 +13,7 @@ pub(crate) fn check(model: &mut Model<'_>, verdict: &mut Verdict) {
         let Event::Request(request) = event else { continue };
         verdict.count(Property::Availability, 1);
         let refusal = match &request.outcome {
-            Outcome::Read { .. } | Outcome::Written { .. } | Outcome::Lost => continue,
+            Outcome::Read { .. } | Outcome::Written { .. } | Outcome::Repeated { .. } | Outcome::Lost => continue,
             Outcome::Refused { refusal } => Some(*refusal),
             Outcome::Unknown => None,
         };

@@ -22,9 +22,9 @@ pub(crate) fn check(events: &[Event], verdict: &mut Verdict) {
                 }
             }
             Event::Request(request) => match &request.outcome {
-                Outcome::Read { context, .. } | Outcome::Written { context, .. } => {
-                    check_context(index, context, verdict)
-                }
+                Outcome::Read { context, .. }
+                | Outcome::Written { context, .. }
+                | Outcome::Repeated { context, .. } => check_context(index, context, verdict),
                 Outcome::Refused { .. } | Outcome::Unknown | Outcome::Lost => {}
             },
             Event::Node(_) | Event::Final(_) => {}

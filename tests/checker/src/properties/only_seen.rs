@@ -1,4 +1,4 @@
-//! Only seen: the context that a write of what was seen is answered with covers, besides the context sent, nothing but
+//! Only seen: the context that a write of what was seen, or a repeat, is answered with covers, besides the context sent, nothing but
 //! the write itself. One that covers more lets the client's next write replace siblings that it never saw.
 //!
 //! After the trap of K2V and Riak's clients in reverse: a token that is too new loses data without a word (Preguiça,
@@ -7,13 +7,19 @@
 use crate::history::{Call, Context, Dot, Event, Outcome, Replaces};
 use crate::report::{Property, Verdict};
 
-/// Checks the answer of every write of what was seen.
+/// What a client without a context has seen.
+static NOTHING: Context = Context { wait: Vec::new(), seen: Vec::new(), dots: Vec::new(), chars: 0 };
+
+/// Checks the answer of every write of what was seen, and of every repeat.
 pub(crate) fn check(events: &[Event], verdict: &mut Verdict) {
     for (index, event) in events.iter().enumerate() {
         let Event::Request(request) = event else { continue };
-        let Outcome::Written { dot, context } = &request.outcome else { continue };
-        let Call::Write { replaces: Replaces::Seen, .. } = &request.call else { continue };
-        let Some(sent) = &request.context else { continue };
+        let (dot, context) = match (&request.outcome, &request.call) {
+            (Outcome::Written { dot, context }, Call::Write { replaces: Replaces::Seen, .. }) => (dot, context),
+            (Outcome::Repeated { dot, context }, _) => (dot, context),
+            _ => continue,
+        };
+        let sent = request.context.as_deref().unwrap_or(&NOTHING);
         verdict.count(Property::OnlySeen, 1);
         if let Some(unseen) = first_unseen(sent, context, *dot) {
             verdict.fail(Property::OnlySeen, &[index], || {

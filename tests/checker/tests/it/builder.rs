@@ -115,6 +115,19 @@ impl History {
         self.request(session, node, write(value, keys, Replaces::Held), Outcome::Unknown)
     }
 
+    /// A write that replaced what was held, sent until it was answered as a repeat.
+    pub(crate) fn repeated(
+        &mut self,
+        session: u32,
+        node: NodeId,
+        value: Value,
+        keys: &str,
+        answer: (&str, Context),
+    ) -> &mut Self {
+        let outcome = Outcome::Repeated { dot: dot(answer.0), context: answer.1.into() };
+        self.request(session, node, write(value, keys, Replaces::Held), outcome)
+    }
+
     /// A write that was refused.
     pub(crate) fn refused(&mut self, session: u32, node: NodeId, value: Value, keys: &str, why: Refusal) -> &mut Self {
         self.request(session, node, write(value, keys, Replaces::Held), Outcome::Refused { refusal: why })

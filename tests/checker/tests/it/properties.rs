@@ -42,6 +42,36 @@ fn exact_reads() {
     }
 }
 
+/// What a repeated write replaced is not told; that it was made once, and what it is called, is.
+#[test]
+fn a_write_that_was_sent_again_took_place_once() {
+    let again = || {
+        let mut history = two_siblings();
+        history.repeated(3, 0, 3, "x", ("0:2", seen("0:2", "", "0:2")));
+        history
+    };
+    let mut history = again();
+    history.all(3, 0, "0:2 1:1", &[("x", &[(2, "1:1", 2), (3, "0:2", 3)])]);
+    history.seen(3, 0, 4, "x", seen("0:2", "", "0:2"), ("0:3", seen("0:3", "", "0:2 0:3")));
+    history.all(3, 0, "0:3 1:1", &[("x", &[(2, "1:1", 2), (4, "0:3", 4)])]);
+    history.passes("no-phantoms");
+
+    let wrong: [(&str, fn(&mut History)); 4] = [
+        // Both sendings were made.
+        ("no-phantoms", |history| _ = history.all(3, 0, "0:3 1:1", &[("x", &[(2, "1:1", 2), (3, "0:3", 4)])])),
+        ("no-phantoms", |history| _ = history.one(3, 0, "0:3 1:1", Resolve::Arrival, ("x", Some(3), 2))),
+        // It is not there although a state has its name.
+        ("exact-reads", |history| _ = history.all(3, 0, "0:2 1:1", &[("x", &[(2, "1:1", 2)])])),
+        // The answer covers what its client had not seen.
+        ("only-seen", |history| _ = history.repeated(4, 0, 4, "x", ("0:3", state("0:3 1:1")))),
+    ];
+    for (property, wrong) in wrong {
+        let mut history = again();
+        wrong(&mut history);
+        history.breaks(property);
+    }
+}
+
 #[test]
 fn a_delete_loses_to_a_write_that_it_did_not_know() {
     let mut history = two_siblings();

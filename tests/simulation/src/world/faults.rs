@@ -145,6 +145,7 @@ impl World {
             _ => self.record.coverage.count("clock back"),
         }
         (self.machines[machine].skew_ms, self.machines[machine].frozen) = (skew_ms, None::<WallMs>);
+        self.machines[machine].remembers_since = self.now;
     }
 
     fn fail_disk(&mut self, machine: usize, fault: DiskFault, what: &'static str) {
@@ -164,6 +165,7 @@ impl World {
     fn replace_volume(&mut self, machine: usize, volume: Volume, kind: VolumeOf) {
         self.kill(machine, "crash");
         self.machines[machine].volume = volume;
+        self.machines[machine].remembers_since = self.now;
         self.start(machine, kind);
     }
 

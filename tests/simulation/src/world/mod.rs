@@ -124,7 +124,7 @@ impl World {
             next_event: 0,
             machines: (0..settings.nodes).map(machine).collect(),
             network: Network::new(*seed, settings),
-            sessions: (0..settings.sessions).map(|_| Session::default()).collect(),
+            sessions: (0..settings.sessions).map(Session::new).collect(),
             requests: Vec::new(),
             next_try: 0,
             next_value: 0,

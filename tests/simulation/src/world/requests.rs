@@ -2,7 +2,7 @@
 
 use causeway::causality::CausalContext;
 use causeway::format::token;
-use causeway::replica::{Input, Key, KeyStates, Replaces, RequestId, Siblings, Write, WriteError, Written};
+use causeway::replica::{Input, Key, KeyStates, Once, Replaces, RequestId, Siblings, Write, WriteError, Written};
 use causeway_checker::history::{self, Call, Detail, Event, Outcome, Refusal, Resolve, Shown, State};
 
 use super::{Happening, World};
@@ -32,30 +32,67 @@ impl World {
         if self.sessions[session].request.is_some() {
             return;
         }
+        if let Some(first) = self.sessions[session].again.take() {
+            self.send_again(first);
+            return;
+        }
         let Some(mut step) = self.sessions[session].steps.pop_front() else { return };
         step.machine %= self.machines.len();
         let context = context_of(&self.sessions, session, step.context);
         self.count_request(&step, context.is_some());
         let is_write = matches!(step.call, ClientCall::Write { .. });
         self.next_value += u64::from(is_write);
-        let answer_lost = !self.healed && self.clients.u64(0..1_000) < self.settings.client_loss;
-        let request = self.requests.len();
-        self.sessions[session].request = Some(request);
-        self.record.requests += 1;
-        self.requests.push(Request {
+        self.send_request(Request {
             session,
             step,
             context,
             value: self.next_value,
             start: self.now,
+            first: None,
             boot: 0,
             deadline: self.now + CONTEXT_WAIT,
-            answer_lost,
+            answer_lost: false,
             is_done: false,
         });
+    }
+
+    fn send_request(&mut self, request: Request) {
+        let answer_lost = !self.healed && self.clients.u64(0..1_000) < self.settings.client_loss;
+        let index = self.requests.len();
+        self.sessions[request.session].request = Some(index);
+        self.record.requests += 1;
+        self.requests.push(Request { answer_lost, ..request });
         let way = self.clients.u64(50..300);
-        self.after(way, Happening::Asked(request));
-        self.after(PATIENCE, Happening::ClientGivesUp(request));
+        self.after(way, Happening::Asked(index));
+        self.after(PATIENCE, Happening::ClientGivesUp(index));
+    }
+
+    /// Sends a write once more: the same, under the same name, to the same machine.
+    fn send_again(&mut self, first: usize) {
+        let Request { session, ref step, ref context, value, start, answer_lost, .. } = self.requests[first];
+        let (step, context) = (ClientStep { retries: false, ..step.clone() }, context.clone());
+        let first = Some(if answer_lost { Outcome::Lost } else { Outcome::Unknown });
+        let deadline = self.now + CONTEXT_WAIT;
+        let (boot, answer_lost, is_done) = (0, false, false);
+        self.send_request(Request {
+            session,
+            step,
+            context,
+            value,
+            start,
+            first,
+            boot,
+            deadline,
+            answer_lost,
+            is_done,
+        });
+    }
+
+    /// Whether a machine may have forgotten the name of a write that was first sent before.
+    fn may_have_forgotten(&self, index: usize) -> bool {
+        let Request { session, step, start, .. } = &self.requests[index];
+        let is_named = self.sessions[*session].names_writes && matches!(step.call, ClientCall::Write { .. });
+        is_named && self.machines[step.machine].remembers_since >= *start
     }
 
     fn count_request(&mut self, step: &ClientStep, has_context: bool) {
@@ -81,12 +118,18 @@ impl World {
     }
 
     pub(super) fn asked(&mut self, index: usize) {
+        let may_have_forgotten = self.may_have_forgotten(index);
         let request = &mut self.requests[index];
         let machine = request.step.machine;
         let Some(process) = self.machines[machine].process.as_mut() else {
             self.reply(index, Outcome::Refused { refusal: Refusal::Unreachable }, None);
             return;
         };
+        if may_have_forgotten {
+            // Nobody could tell two writes of one value apart: as if the connection had broken on the way.
+            self.reply(index, Outcome::Lost, None);
+            return;
+        }
         request.boot = process.boot;
         let context = request.context.as_ref().map(|held| token::decode(&held.token).expect("a node made it"));
         let reached = context.as_ref().is_none_or(|context| {
@@ -127,7 +170,7 @@ impl World {
     }
 
     fn serve(&mut self, index: usize, context: Option<CausalContext>) {
-        let Request { step, value, .. } = &self.requests[index];
+        let Request { session, step, value, .. } = &self.requests[index];
         let machine = step.machine;
         match &step.call {
             ClientCall::Read { keys, resolve } => {
@@ -150,11 +193,14 @@ impl World {
                 let written = keys.iter().map(|key| (self.keys[*key].clone(), Some(text.clone())));
                 let deleted = deletes.iter().map(|key| (self.keys[*key].clone(), None));
                 let entries: Vec<(Key, Option<_>)> = written.chain(deleted).collect();
+                let seen = context.clone().unwrap_or_default();
                 let replaces = match context {
                     Some(context) if !held => Replaces::Seen(context),
                     _ => Replaces::Held,
                 };
-                let write = Write { entries, replaces, trace: None, once: None };
+                let is_named = self.sessions[*session].names_writes;
+                let once = is_named.then(|| Once { key: text, context: seen });
+                let write = Write { entries, replaces, trace: None, once };
                 let process = self.machines[machine].process.as_mut().expect("it was looked at by who asked");
                 let request = process.name_request();
                 process.writes.insert(request, index);
@@ -169,7 +215,13 @@ impl World {
         match outcome {
             Ok(written) => {
                 let context = Held::new(&written.context);
-                let outcome = Outcome::Written { dot: dot(written.dot), context: context.decoded.clone() };
+                let (dot, decoded) = (dot(written.dot), context.decoded.clone());
+                let outcome = if written.replayed {
+                    self.record.coverage.count("write known by its name");
+                    Outcome::Repeated { dot, context: decoded }
+                } else {
+                    Outcome::Written { dot, context: decoded }
+                };
                 self.reply(index, outcome, Some(context));
             }
             Err(WriteError::OutcomeUnknown) => self.reply(index, Outcome::Unknown, None),
@@ -213,7 +265,16 @@ impl World {
         if is_done {
             return;
         }
-        if step.retries && matches!(step.call, ClientCall::Write { .. }) {
+        let sends_again = step.retries && matches!(step.call, ClientCall::Write { .. });
+        if sends_again && self.sessions[session].names_writes && !self.may_have_forgotten(index) {
+            self.record.coverage.count("write sent again under its name");
+            self.requests[index].is_done = true;
+            self.sessions[session].again = Some(index);
+            self.sessions[session].request = None;
+            self.next_request(session);
+            return;
+        }
+        if sends_again {
             self.record.coverage.count("write sent again");
             let again = ClientStep { retries: false, ..step.clone() };
             self.sessions[session].steps.push_front(again);
@@ -227,6 +288,11 @@ impl World {
         if std::mem::replace(&mut request.is_done, true) {
             return;
         }
+        // What the second sending did not do, the first may have done.
+        let outcome = match (request.first.take(), outcome) {
+            (Some(first), Outcome::Refused { .. } | Outcome::Unknown) => first,
+            (_, outcome) => outcome,
+        };
         let session = request.session;
         let call = call(&request.step.call, request.value, request.context.is_some(), &self.keys);
         self.record.say(self.now, || {
@@ -316,7 +382,7 @@ fn came_of(outcome: &Outcome) -> String {
             };
             states.iter().map(values).collect::<Vec<_>>().join(", ")
         }
-        Outcome::Written { dot, .. } => {
+        Outcome::Written { dot, .. } | Outcome::Repeated { dot, .. } => {
             format!("{}.{:04x}.{}", dot.origin.node, dot.origin.incarnation >> 48, dot.counter)
         }
         Outcome::Refused { refusal } => format!("refused: {refusal:?}"),

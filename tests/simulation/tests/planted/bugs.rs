@@ -24,6 +24,7 @@ const STAGING: &str = "src/replica/staging.rs";
 const RECEIVE: &str = "src/replica/receive.rs";
 const LINK: &str = "src/replica/link.rs";
 const LACKING: &str = "src/replica/lacking.rs";
+const REPEATS: &str = "src/replica/repeats.rs";
 const SIBLINGS: &str = "src/replica/siblings.rs";
 const REPLICA: &str = "src/replica/mod.rs";
 const ANCESTRY: &str = "src/causality/ancestry.rs";
@@ -41,6 +42,18 @@ const fn at(file: &'static str, find: &'static str, instead: &'static str) -> Pl
 
 /// All of them.
 pub(crate) const BUGS: &[Bug] = &[
+    // Repeats.
+    one("repeat-taken-as-new", &[at(REPEATS, "«self.known.get(key).copied()»", "None")]),
+    one("names-lost-at-a-start", &[at(REPLICA, "Repeats::new(«keyed»)", "KeyedOps::default()")]),
+    one("repeat-answered-before-it-is-durable", &[at(REPEATS, "if «position <= self.durable» {", "true")]),
+    one(
+        "token-of-a-repeat-covers-the-state",
+        &[at(
+            REPEATS,
+            "«once.context.clone().after_write(dot, &self.ancestry)»",
+            "crate::causality::CausalContext::of_state(self.applied.clone())",
+        )],
+    ),
     // Dots and incarnations.
     one("incarnations-share-a-name", &[at(WRITE, "«self.random.incarnation()»", "crate::causality::Incarnation(1)")]),
     one(
