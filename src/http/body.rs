@@ -13,6 +13,17 @@ use super::App;
 use super::headers;
 use super::problem::{Kind, Problem};
 
+/// What a body can be refused for before it is parsed.
+pub(super) const REFUSALS: &[Kind] = &[
+    Kind::UnsupportedContentType,
+    Kind::UnsupportedContentEncoding,
+    Kind::RequestTooLarge,
+    Kind::BodyTooSlow,
+    Kind::BadBody,
+    Kind::BadUtf8,
+    Kind::Overloaded,
+];
+
 /// The JSON text of a request, not yet parsed. Its bytes count as held for as long as it lives.
 pub(super) struct Text<'a> {
     bytes: Bytes,

@@ -10,8 +10,10 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
-use super::problem::{Kind, Problem};
+use super::openapi::refusals::refusals;
+use super::problem::{self, Kind, Problem};
 use super::sse::{self, Ended, Events};
 use super::status::vector;
 use super::view::{self, time};
@@ -32,33 +34,42 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The cluster as one node knows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Cluster<'a> {
     node: u32,
     cluster: &'a str,
+    #[schema(format = DateTime)]
     at: String,
     /// Where to see a trace; `{trace_id}` stands for its id.
+    #[schema(required)]
     traces_url: Option<&'a str>,
     nodes: &'a [NodeView],
 }
 
-#[derive(Serialize, PartialEq)]
+#[derive(Serialize, PartialEq, ToSchema)]
+#[schema(as = NodeOfCluster)]
 struct NodeView {
     /// Its id; `null` while it has never said.
+    #[schema(required)]
     node: Option<u32>,
     /// Where this node looks for it; `null` for itself.
+    #[schema(required)]
     address: Option<String>,
     #[serde(rename = "self")]
     is_self: bool,
     /// How old the facts are.
+    #[schema(required)]
     age_ms: Option<u64>,
+    #[schema(required)]
     facts: Option<FactsView>,
 }
 
 /// What a node says of itself.
-#[derive(Serialize, PartialEq)]
+#[derive(Serialize, PartialEq, ToSchema)]
+#[schema(as = Facts)]
 struct FactsView {
     version: String,
+    #[schema(format = DateTime)]
     started: String,
     keys: u64,
     siblings: u64,
@@ -74,22 +85,31 @@ struct FactsView {
 }
 
 /// The way from that node to one of its peers.
-#[derive(Serialize, PartialEq)]
+#[derive(Serialize, PartialEq, ToSchema)]
+#[schema(as = Link)]
 struct LinkFactsView {
+    #[schema(required)]
     to: Option<u32>,
     address: String,
+    #[schema(required, format = DateTime)]
     away_since: Option<String>,
+    #[schema(required)]
     why: Option<String>,
+    #[schema(required, format = DateTime)]
     heard: Option<String>,
+    #[schema(required)]
     up_to_date: Option<bool>,
     ops_to_ship: u64,
     bytes_to_ship: u64,
+    #[schema(required, format = DateTime)]
     oldest_waiting: Option<String>,
+    #[schema(required)]
     latency_ms: Option<LatencyView>,
 }
 
 /// From a write's acceptance to its acknowledgement, in milliseconds.
-#[derive(Serialize, PartialEq)]
+#[derive(Serialize, PartialEq, ToSchema)]
+#[schema(as = Latency)]
 pub(super) struct LatencyView {
     ops: u64,
     p50: f64,
@@ -142,6 +162,16 @@ impl From<&LinkFacts> for LinkFactsView {
     }
 }
 
+refusals!(Refusals: query::REFUSALS, problem::OF_STORE);
+
+/// All nodes, and the ways between them
+///
+/// As this node knows them. It asks the others, for a second at most; of those that don't answer it shows what they said
+/// last.
+#[utoipa::path(
+    get, path = "/cluster", operation_id = "cluster", tag = "cluster",
+    responses((status = 200, description = "The cluster", body = Cluster), Refusals),
+)]
 pub(super) async fn cluster(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [] = query::params(request.uri().query(), [])?;
     let told = app.node.ask(None, PATIENCE).await;
@@ -184,6 +214,14 @@ fn other(link: &LinkFacts, told: Option<Told>) -> NodeView {
     }
 }
 
+/// The same as events
+///
+/// Server-sent events `cluster`, each with what `GET /cluster` answers: at once, when something changed, and every two
+/// seconds. The last is `closed`.
+#[utoipa::path(
+    get, path = "/cluster/events", operation_id = "cluster_events", tag = "cluster",
+    responses((status = 200, description = "Events", body = String, content_type = "text/event-stream"), Refusals),
+)]
 pub(super) async fn events(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [] = query::params(request.uri().query(), [])?;
     let place = app.cluster_watchers.clone().try_acquire_owned().map_err(|_| {

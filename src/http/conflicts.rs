@@ -3,25 +3,53 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::keys::page_limit;
-use super::problem::Problem;
-use super::session::Session;
+use super::openapi::refusals::refusals;
+use super::openapi::{PageLimit, SessionHeaders};
+use super::problem::{self, Kind, Problem};
+use super::session::{self, Session};
 use super::view::{self, KeySiblings, Resolve, Room};
 use super::{App, Shared, blocking, query};
 
 /// A page of keys.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ConflictsPage)]
 struct Page<'a> {
     keys: &'a [KeySiblings<'a>],
     context: &'a str,
     /// What `after` must be to get the next page; `null` on the last.
+    #[schema(required)]
     next: Option<&'a str>,
 }
 
 /// How many keys are fetched at once: with the most siblings of a megabyte each that is not little.
 const STEP: usize = 16;
 
+refusals!(Refusals: query::REFUSALS, session::REFUSALS, problem::OF_STORE, &[Kind::BadParameter]);
+
+/// The keys that have more than one sibling
+///
+/// With them, in byte order. A write with the context of a page settles what it shows.
+#[utoipa::path(
+    get, path = "/conflicts", operation_id = "conflicts", tag = "data",
+    params(
+        ("prefix" = Option<String>, Query, description = "Only keys that begin so"),
+        ("after" = Option<String>, Query, description = "Only keys behind this one, which need not exist"),
+        PageLimit,
+        SessionHeaders,
+    ),
+    responses(
+        (
+            status = 200,
+            description = "A page",
+            headers(("Causal-Context" = String, description = "What the client has seen with this answer")),
+            body = Page,
+        ),
+        Refusals,
+    ),
+)]
 pub(super) async fn conflicts(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [prefix, after, limit] = query::params(request.uri().query(), ["prefix", "after", "limit"])?;
     let limit = page_limit(limit.as_deref(), app.options.limits.page_keys)?;

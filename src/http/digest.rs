@@ -11,9 +11,11 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
 use tokio::sync::oneshot;
+use utoipa::ToSchema;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
-use super::problem::{Kind, Problem};
+use super::openapi::refusals::refusals;
+use super::problem::{self, Kind, Problem};
 use super::view::{self, Room};
 use super::{App, Shared, blocking, query};
 use crate::replica::Siblings;
@@ -29,7 +31,8 @@ const MAX_STEP: usize = 64;
 const STEP_BYTES: usize = 4 * 1024 * 1024;
 
 /// The state that an answer is of.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DigestInstant)]
 struct Instant {
     node: u32,
     /// Origin → the last of its ops that the state includes.
@@ -38,7 +41,8 @@ struct Instant {
 }
 
 /// Digests of all there is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Digest)]
 struct Whole {
     #[serde(flatten)]
     instant: Instant,
@@ -48,7 +52,8 @@ struct Whole {
 }
 
 /// The digests of one bucket's keys.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DigestOfBucket)]
 struct Bucket {
     #[serde(flatten)]
     instant: Instant,
@@ -58,12 +63,40 @@ struct Bucket {
     left_out: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct KeyDigest {
     key: String,
     digest: String,
 }
 
+/// Either of them.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the document")]
+#[schema(as = DigestAnswer)]
+#[serde(untagged)]
+enum Either {
+    Whole(Whole),
+    Bucket(Bucket),
+}
+
+refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadParameter]);
+
+/// The whole state as one short text, to compare nodes by
+///
+/// Nodes with equal vectors have equal digests. With `bucket`, the keys of one of the 256 buckets.
+#[utoipa::path(
+    get, path = "/digest", operation_id = "digest", tag = "data",
+    params(("bucket" = Option<u8>, Query, description = "0 to 255: the keys of this bucket")),
+    responses(
+        (
+            status = 200,
+            description = "Digests",
+            headers(("Causal-Context" = String, description = "What the client has seen with this answer")),
+            body = Either,
+        ),
+        Refusals,
+    ),
+)]
 pub(super) async fn digest(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [bucket] = query::params(request.uri().query(), ["bucket"])?;
     let bucket = bucket.as_deref().map(bucket_of_parameter).transpose()?;

@@ -15,6 +15,20 @@ use super::Limits;
 use super::problem::{Kind, Problem, shown};
 use crate::replica::{Key, Value};
 
+/// What the JSON of a request can be refused for.
+pub(super) const REFUSALS: &[Kind] = &[
+    Kind::NotJson,
+    Kind::BadUtf8,
+    Kind::WrongType,
+    Kind::UnknownField,
+    Kind::MissingField,
+    Kind::DuplicateField,
+    Kind::DuplicateKey,
+    Kind::EmptyKey,
+    Kind::NoEntries,
+    Kind::TooManyEntries,
+];
+
 /// The entries of `{"values": {"key": "value", "gone": null}}`.
 pub(super) fn values(text: &str, limits: &Limits) -> Result<Vec<(Key, Option<Value>)>, Problem> {
     let findings = Findings::default();

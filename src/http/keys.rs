@@ -3,22 +3,28 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::problem::Problem;
-use super::session::Session;
+use super::openapi::refusals::refusals;
+use super::openapi::{PageLimit, SessionHeaders};
+use super::problem::{self, Kind, Problem};
+use super::session::{self, Session};
 use super::{App, Shared, blocking, query, view};
 use crate::storage::StorageError;
 
 /// A page of keys.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = KeysPage)]
 struct Page {
     keys: Vec<KeyView>,
     context: String,
     /// What `after` must be to get the next page; `null` on the last.
+    #[schema(required)]
     next: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = KeyOfPage)]
 struct KeyView {
     key: String,
     siblings: usize,
@@ -28,6 +34,33 @@ struct KeyView {
 const MAX_STEP: usize = 64;
 const STEP_BYTES: usize = 4 * 1024 * 1024;
 
+refusals!(Refusals: query::REFUSALS, session::REFUSALS, problem::OF_STORE, &[Kind::BadParameter]);
+
+/// Which keys there are
+///
+/// In byte order. Each page is of one instant, and two pages are of two.
+#[utoipa::path(
+    get, path = "/keys", operation_id = "keys", tag = "data",
+    params(
+        ("prefix" = Option<String>, Query, description = "Only keys that begin so"),
+        ("after" = Option<String>, Query, description = "Only keys behind this one, which need not exist"),
+        PageLimit,
+        SessionHeaders,
+    ),
+    responses(
+        (
+            status = 200,
+            description = "A page",
+            headers(("Causal-Context" = String, description = "What the client has seen with this answer")),
+            body = Page,
+            links(("next" = (
+                operation_id = "keys", parameters(("after" = "$response.body#/next")),
+                description = "The next page, when there is one",
+            ))),
+        ),
+        Refusals,
+    ),
+)]
 pub(super) async fn keys(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [prefix, after, limit] = query::params(request.uri().query(), ["prefix", "after", "limit"])?;
     let limit = page_limit(limit.as_deref(), app.options.limits.page_keys)?;

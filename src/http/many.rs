@@ -5,34 +5,80 @@ use std::collections::BTreeMap;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::problem::Problem;
-use super::session::Session;
+use super::openapi::SessionHeaders;
+use super::openapi::refusals::refusals;
+use super::problem::{self, Kind, Problem};
+use super::session::{self, Session};
 use super::view::{self, KeySiblings, Resolve, Room};
 use super::{Shared, blocking, body, json, query};
 use crate::replica::{Key, Value};
 use crate::storage::Snapshot;
 
+/// Either, by `resolve`.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Answer<'a> {
+    Plain(Plain<'a>),
+    All(All<'a>),
+}
+
 /// One value a key: the shape of a write, so that it can be written back.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ManyValues)]
 struct Plain<'a> {
+    #[schema(value_type = BTreeMap<String, Option<String>>)]
     values: BTreeMap<&'a str, Option<Value>>,
     /// Keys that have more than one sibling, and how many.
+    #[schema(value_type = BTreeMap<String, usize>)]
     siblings: BTreeMap<&'a str, usize>,
     context: &'a str,
+    /// Keys that were not looked at, for want of room.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<String>)]
     left_out: &'a [Key],
 }
 
 /// All siblings of every key.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ManySiblings)]
 struct All<'a> {
+    #[schema(value_type = Vec<KeySiblings>)]
     keys: &'a [KeySiblings<'a>],
     context: &'a str,
+    /// Keys that were not looked at, for want of room.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<String>)]
     left_out: &'a [Key],
 }
 
+refusals!(
+    Refusals: query::REFUSALS, session::REFUSALS, body::REFUSALS, json::REFUSALS, problem::OF_STORE,
+    &[Kind::BadParameter];
+    "Accept-Post" on Kind::UnsupportedContentType
+);
+
+/// Many keys
+///
+/// All as of one instant.
+#[utoipa::path(
+    post, path = "/read", operation_id = "read_many", tag = "data",
+    params(
+        ("resolve" = inline(Option<Resolve>), Query, description = "Which of several siblings; default `arrival`"),
+        SessionHeaders,
+    ),
+    request_body(content = ref("#/components/schemas/ReadRequest"), content_type = "application/json"),
+    responses(
+        (
+            status = 200,
+            description = "One value a key, or with `resolve=all` all siblings of each",
+            headers(("Causal-Context" = String, description = "What the client has seen with this answer")),
+            body = inline(Answer), content_type = "application/json",
+        ),
+        Refusals,
+    ),
+)]
 pub(super) async fn read_many(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [resolve] = query::params(request.uri().query(), ["resolve"])?;
     let resolve = Resolve::of(resolve.as_deref())?;
@@ -74,7 +120,7 @@ fn plain(
         }
         answer.values.insert(key, value);
     }
-    Ok(view::json_with_context(&answer, context))
+    Ok(view::json_with_context(&Answer::Plain(answer), context))
 }
 
 fn all(snapshot: &dyn Snapshot, keys: &[Key], mut room: Room, context: &str) -> Result<Response, Problem> {
@@ -87,5 +133,5 @@ fn all(snapshot: &dyn Snapshot, keys: &[Key], mut room: Room, context: &str) -> 
         shown.push(view);
     }
     let left_out = &keys[shown.len()..];
-    Ok(view::json_with_context(&All { keys: &shown, context, left_out }, context))
+    Ok(view::json_with_context(&Answer::All(All { keys: &shown, context, left_out }), context))
 }

@@ -22,6 +22,7 @@ use prometheus::{
 use tower::layer::layer_fn;
 use tower::{Layer, Service};
 
+use super::openapi::refusals::refusals;
 use super::problem::{Kind, Problem};
 use super::routes::{PATHS, route};
 use super::{Shared, blocking, query};
@@ -188,6 +189,16 @@ where
     }
 }
 
+refusals!(Refusals: query::REFUSALS);
+
+/// What this node counts, for Prometheus
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics", tag = "node",
+    responses(
+        (status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain; version=0.0.4; charset=utf-8"),
+        Refusals,
+    ),
+)]
 pub(super) async fn metrics(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [] = query::params(request.uri().query(), [])?;
     let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")];

@@ -20,6 +20,7 @@ mod keys;
 mod latency;
 mod many;
 mod metrics;
+mod openapi;
 mod pending;
 mod problem;
 mod query;
@@ -54,6 +55,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use metrics::Metrics;
 
 use crate::node::NodeHandle;
+use openapi::Document;
 use problem::{Kind, Problem};
 use tokens::StateTokens;
 use watch::WatchedLog;
@@ -154,6 +156,7 @@ struct App {
     /// The watches that there may still be.
     watchers: Arc<Semaphore>,
     watched_log: WatchedLog,
+    document: Document,
 }
 
 type Shared = State<Arc<App>>;
@@ -163,6 +166,7 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
     let tracing = options.tracer.clone().map(|tracer| spans::Tracing::new(tracer, options.new_traces));
     let metrics = options.metrics.clone();
     let state = Arc::new(App {
+        document: Document::new(&options, node.members().count),
         node,
         bodies: AtomicUsize::new(0),
         tokens: StateTokens::new(),

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::problem::{Kind, Problem, shown};
+use super::openapi::refusals::refusals;
+use super::problem::{self, Kind, Problem, shown};
 use super::query::bad_value;
 use super::view::{self, time};
 use super::{App, Shared, blocking, query};
@@ -23,25 +25,37 @@ const LOOKED_AT: BatchLimit = BatchLimit { ops: 10_000, bytes: 8 << 20 };
 const MAX_KEYS: usize = 1_000;
 
 /// What waits for a peer.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Pending {
     peer: u32,
     ops: u64,
     bytes: u64,
     /// When the first of them was accepted.
+    #[schema(required, format = DateTime)]
     oldest: Option<String>,
     keys: Vec<KeyView>,
     keys_left_out: usize,
     ops_looked_at: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PendingKey)]
 struct KeyView {
     key: String,
     /// The last of the ops that writes it.
     dot: String,
 }
 
+refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadParameter, Kind::UnknownPeer]);
+
+/// What waits for a peer
+///
+/// Of this node's log, by the newest that the peer said: only the keys that it names can get siblings there.
+#[utoipa::path(
+    get, path = "/pending", operation_id = "pending", tag = "cluster",
+    params(("peer" = u32, Query, description = "The peer's id")),
+    responses((status = 200, description = "What waits", body = Pending), Refusals),
+)]
 pub(super) async fn pending(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [peer] = query::params(request.uri().query(), ["peer"])?;
     let text = peer.ok_or_else(|| bad_value("peer", "", "the id of a peer"))?;

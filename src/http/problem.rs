@@ -3,142 +3,24 @@
 //! A [`Kind`] is a stable `type` with its title and status; `docs/http-api.md` lists them all. The only
 //! refusal that is not one of these is the plain `404` of `GET /read`.
 
+mod kind;
+
 use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use problem_details::ProblemDetails;
 use serde_json::{Map, Value};
+
+pub(super) use kind::Kind;
 
 use super::spans;
 use crate::node::{NotReached, SetError};
 use crate::replica::WriteError;
 use crate::storage::StorageError;
 
-/// A documented kind of refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    MissingKey,
-    BadQuery,
-    BadParameter,
-    UnknownParameter,
-    DuplicateParameter,
-    BadDot,
-    BadContext,
-    BadCursor,
-    ContextNeeded,
-    BadHeader,
-    NotSupported,
-    NotJson,
-    BadBody,
-    NotFound,
-    UnknownWrite,
-    UnknownPeer,
-    MethodNotAllowed,
-    BodyTooSlow,
-    TooManySiblings,
-    CursorGone,
-    RequestTooLarge,
-    KeyTooLong,
-    ValueTooLong,
-    TooManyEntries,
-    UnsupportedContentType,
-    UnsupportedContentEncoding,
-    BadUtf8,
-    WrongType,
-    UnknownField,
-    MissingField,
-    DuplicateField,
-    DuplicateKey,
-    EmptyKey,
-    NoEntries,
-    TooManyAcks,
-    IdempotencyKeyReused,
-    Internal,
-    OutcomeUnknown,
-    StorageUnreadable,
-    ContextNotReached,
-    Overloaded,
-    ReadOnly,
-    Stopping,
-}
-
 impl Kind {
-    /// Status, `type`, `title`.
-    const fn facts(self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as S;
-        match self {
-            Self::MissingKey => (S::BAD_REQUEST, "/problems/missing-key", "No key"),
-            Self::BadQuery => (S::BAD_REQUEST, "/problems/bad-query", "The query can't be decoded"),
-            Self::BadParameter => (S::BAD_REQUEST, "/problems/bad-parameter", "A parameter has a value it can't have"),
-            Self::UnknownParameter => (S::BAD_REQUEST, "/problems/unknown-parameter", "Unknown parameter"),
-            Self::DuplicateParameter => {
-                (S::BAD_REQUEST, "/problems/duplicate-parameter", "A parameter is given more than once")
-            }
-            Self::BadDot => (S::BAD_REQUEST, "/problems/bad-dot", "Not a dot"),
-            Self::BadContext => (S::BAD_REQUEST, "/problems/bad-context", "Not a causal context"),
-            Self::BadCursor => (S::BAD_REQUEST, "/problems/bad-cursor", "Not a cursor"),
-            Self::ContextNeeded => (S::BAD_REQUEST, "/problems/context-needed", "A causal context is needed"),
-            Self::BadHeader => (S::BAD_REQUEST, "/problems/bad-header", "A header has a value it can't have"),
-            Self::NotSupported => (S::BAD_REQUEST, "/problems/not-supported", "A header asks for what isn't supported"),
-            Self::NotJson => (S::BAD_REQUEST, "/problems/not-json", "Not JSON"),
-            Self::BadBody => (S::BAD_REQUEST, "/problems/bad-body", "The body ended early or is framed wrongly"),
-            Self::NotFound => (S::NOT_FOUND, "/problems/not-found", "No such path"),
-            Self::UnknownWrite => (S::NOT_FOUND, "/problems/unknown-write", "No such write"),
-            Self::UnknownPeer => (S::NOT_FOUND, "/problems/unknown-peer", "No such peer"),
-            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "/problems/method-not-allowed", "Wrong method"),
-            Self::BodyTooSlow => (S::REQUEST_TIMEOUT, "/problems/body-too-slow", "The body took too long"),
-            Self::TooManySiblings => (S::CONFLICT, "/problems/too-many-siblings", "Too many siblings"),
-            Self::CursorGone => (S::GONE, "/problems/cursor-gone", "This node can't go on from the cursor"),
-            Self::RequestTooLarge => (S::PAYLOAD_TOO_LARGE, "/problems/request-too-large", "The request is too large"),
-            Self::KeyTooLong => (S::PAYLOAD_TOO_LARGE, "/problems/key-too-long", "A key is too long"),
-            Self::ValueTooLong => (S::PAYLOAD_TOO_LARGE, "/problems/value-too-long", "A value is too long"),
-            Self::TooManyEntries => {
-                (S::PAYLOAD_TOO_LARGE, "/problems/too-many-entries", "Too many keys in one request")
-            }
-            Self::UnsupportedContentType => {
-                (S::UNSUPPORTED_MEDIA_TYPE, "/problems/unsupported-content-type", "Unsupported content type")
-            }
-            Self::UnsupportedContentEncoding => {
-                (S::UNSUPPORTED_MEDIA_TYPE, "/problems/unsupported-content-encoding", "Unsupported content encoding")
-            }
-            Self::BadUtf8 => (S::UNPROCESSABLE_ENTITY, "/problems/bad-utf8", "Not UTF-8"),
-            Self::WrongType => (S::UNPROCESSABLE_ENTITY, "/problems/wrong-type", "Wrong JSON type"),
-            Self::UnknownField => (S::UNPROCESSABLE_ENTITY, "/problems/unknown-field", "Unknown field"),
-            Self::MissingField => (S::UNPROCESSABLE_ENTITY, "/problems/missing-field", "Missing field"),
-            Self::DuplicateField => {
-                (S::UNPROCESSABLE_ENTITY, "/problems/duplicate-field", "A field is given more than once")
-            }
-            Self::DuplicateKey => (S::UNPROCESSABLE_ENTITY, "/problems/duplicate-key", "A key is given more than once"),
-            Self::EmptyKey => (S::UNPROCESSABLE_ENTITY, "/problems/empty-key", "A key is empty"),
-            Self::NoEntries => (S::UNPROCESSABLE_ENTITY, "/problems/no-entries", "No keys in the request"),
-            Self::TooManyAcks => (
-                S::UNPROCESSABLE_ENTITY,
-                "/problems/too-many-acks",
-                "More acknowledgements wanted than there are nodes",
-            ),
-            Self::IdempotencyKeyReused => (
-                S::UNPROCESSABLE_ENTITY,
-                "/problems/idempotency-key-reused",
-                "The idempotency key is that of another write",
-            ),
-            Self::Internal => (S::INTERNAL_SERVER_ERROR, "/problems/internal", "A bug in this server"),
-            Self::OutcomeUnknown => {
-                (S::INTERNAL_SERVER_ERROR, "/problems/outcome-unknown", "The outcome of this write is unknown")
-            }
-            Self::StorageUnreadable => {
-                (S::INTERNAL_SERVER_ERROR, "/problems/storage-unreadable", "A stored record can't be read")
-            }
-            Self::ContextNotReached => {
-                (S::SERVICE_UNAVAILABLE, "/problems/context-not-reached", "This node lacks what the context includes")
-            }
-            Self::Overloaded => (S::SERVICE_UNAVAILABLE, "/problems/overloaded", "Too much at once"),
-            Self::ReadOnly => (S::SERVICE_UNAVAILABLE, "/problems/read-only", "This node is read-only"),
-            Self::Stopping => (S::SERVICE_UNAVAILABLE, "/problems/stopping", "This node is stopping"),
-        }
-    }
-
     /// A header that goes with every problem of this kind.
-    fn header(self) -> Option<(HeaderName, HeaderValue)> {
+    pub(super) fn header(self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::ContextNotReached | Self::Overloaded | Self::Stopping => {
                 Some((RETRY_AFTER, HeaderValue::from_static("1")))
@@ -224,12 +106,25 @@ impl IntoResponse for Problem {
     }
 }
 
+/// What a read of the store can end as.
+pub(super) const OF_STORE: &[Kind] = &[Kind::StorageUnreadable];
+
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
         tracing::error!(trace_id = spans::trace_id(), %error, "a read of the store failed");
         Self::new(Kind::StorageUnreadable, error.to_string())
     }
 }
+
+/// What a write can end as once it was understood.
+pub(super) const OF_WRITE: &[Kind] = &[
+    Kind::Overloaded,
+    Kind::Stopping,
+    Kind::ReadOnly,
+    Kind::OutcomeUnknown,
+    Kind::StorageUnreadable,
+    Kind::TooManySiblings,
+];
 
 impl From<SetError> for Problem {
     fn from(error: SetError) -> Self {

@@ -8,6 +8,9 @@ use percent_encoding::percent_decode_str;
 
 use super::problem::{Kind, Problem, shown};
 
+/// What any query can be refused for.
+pub(super) const REFUSALS: &[Kind] = &[Kind::BadQuery, Kind::UnknownParameter, Kind::DuplicateParameter];
+
 /// The values of the `known` parameters, in that order.
 pub(super) fn params<'q, const N: usize>(
     query: Option<&'q str>,

@@ -6,10 +6,13 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::headers::{self, CAUSAL_CONTEXT, CAUSEWAY_SIBLINGS};
-use super::problem::{Kind, Problem};
-use super::session::Session;
+use super::openapi::refusals::refusals;
+use super::openapi::{IfNoneMatch, SessionHeaders};
+use super::problem::{self, Kind, Problem};
+use super::session::{self, Session};
 use super::tokens::StateToken;
 use super::view::{KeySiblings, NO_STORE, Resolve, Room};
 use super::{Shared, query};
@@ -18,6 +21,51 @@ use crate::replica::Siblings;
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+refusals!(Refusals: query::REFUSALS, session::REFUSALS, problem::OF_STORE, &[Kind::MissingKey, Kind::BadParameter]);
+
+/// One key
+///
+/// The value's bytes and nothing else; or all siblings as JSON.
+#[utoipa::path(
+    get, path = "/read", operation_id = "read", tag = "data",
+    params(
+        ("key" = String, Query, description = "The key", min_length = 1, example = "greeting"),
+        ("resolve" = inline(Option<Resolve>), Query, description = "Which of several siblings; default `arrival`"),
+        SessionHeaders,
+        IfNoneMatch,
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The value; as JSON with `resolve=all`, or when `Accept` rates that higher than `text/plain`",
+            headers(
+                ("Causal-Context" = String, description = "What the client has seen with this answer"),
+                ("Causeway-Siblings" = usize, description = "How many values the key has"),
+                ("ETag" = String, description = "A hash of the body"),
+            ),
+            content((String = "text/plain; charset=utf-8"), (All = "application/json")),
+        ),
+        (
+            status = 304,
+            description = "What would be shown is as `If-None-Match` has it",
+            headers(
+                ("Causal-Context" = String, description = "What the client has seen with this answer"),
+                ("Causeway-Siblings" = usize, description = "How many values the key has"),
+                ("ETag" = String, description = "A hash of the body that is not sent"),
+            ),
+        ),
+        (
+            status = 404,
+            description = "The key has no value: `key not found`",
+            headers(
+                ("Causal-Context" = String, description = "What the client has seen with this answer"),
+                ("Causeway-Siblings" = usize, description = "0"),
+            ),
+            body = String, content_type = "text/plain; charset=utf-8",
+        ),
+        Refusals,
+    ),
+)]
 pub(super) async fn read(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let headers = request.headers();
     let [key, resolve] = query::params(request.uri().query(), ["key", "resolve"])?;
@@ -44,7 +92,8 @@ pub(super) async fn read(State(app): Shared, request: Request) -> Result<Respons
 }
 
 /// All siblings of the key, with the context also in the body: it is part of what is shown.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OneKey)]
 struct All<'a> {
     #[serde(flatten)]
     key: KeySiblings<'a>,

@@ -6,8 +6,8 @@ use axum::Router;
 use axum::routing::{get, patch};
 
 use super::{
-    App, cluster, conflicts, digest, keys, latency, many, metrics, pending, read, set, status, unknown_path, watch,
-    writes, wrong_method,
+    App, cluster, conflicts, digest, keys, latency, many, metrics, openapi, pending, read, set, status, unknown_path,
+    watch, writes, wrong_method,
 };
 
 const READ: &str = "/read";
@@ -25,6 +25,7 @@ const LIVEZ: &str = "/livez";
 const READYZ: &str = "/readyz";
 const METRICS: &str = "/metrics";
 const WATCH: &str = "/watch";
+const OPENAPI: &str = "/openapi.json";
 
 /// The paths that there are.
 pub(super) const PATHS: &[&str] = &[
@@ -43,6 +44,7 @@ pub(super) const PATHS: &[&str] = &[
     READYZ,
     METRICS,
     WATCH,
+    OPENAPI,
 ];
 
 /// Which of [`PATHS`] a path is of.
@@ -71,6 +73,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route(READYZ, get(status::ready))
         .route(METRICS, get(metrics::metrics))
         .route(WATCH, get(watch::watch))
+        .route(OPENAPI, get(openapi::document))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
 }

@@ -14,6 +14,9 @@ use crate::format::token;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
+/// What a session can be refused for.
+pub(super) const REFUSALS: &[Kind] = &[Kind::BadContext, Kind::BadHeader, Kind::ContextNotReached];
+
 /// What a request says of its session.
 pub(super) struct Session {
     /// What the client has seen, if it says so.

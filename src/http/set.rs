@@ -6,23 +6,88 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::problem::{Kind, Problem};
-use super::session::Session;
+use super::openapi::refusals::refusals;
+use super::openapi::{Acks, SessionHeaders};
+use super::problem::{self, Kind, Problem};
+use super::session::{self, Session};
 use super::{Shared, body, headers, json, query, spans, view};
 use crate::causality::CausalContext;
 use crate::format::token;
 use crate::replica::{Once, Replaces, Write};
 
 /// A write that is on this node's disk.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Written)]
 struct Answer<'a> {
+    /// The op's name.
     dot: String,
     context: &'a str,
     /// The nodes that are known to have it on disk, in order.
     durable_on: Vec<u32>,
 }
 
+refusals!(
+    Refusals: query::REFUSALS, session::REFUSALS, body::REFUSALS, json::REFUSALS, problem::OF_WRITE,
+    &[
+        Kind::NotSupported,
+        Kind::BadParameter,
+        Kind::ContextNeeded,
+        Kind::TooManyAcks,
+        Kind::KeyTooLong,
+        Kind::ValueTooLong,
+    ];
+    "Accept-Patch" on Kind::UnsupportedContentType
+);
+
+/// What a write replaces.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the document")]
+#[schema(rename_all = "lowercase")]
+enum ReplacesName {
+    Held,
+    Seen,
+}
+
+/// Write and delete, all or nothing
+///
+/// All entries are one op. `If-Match`, `If-None-Match` and `If-Unmodified-Since` are refused.
+#[utoipa::path(
+    patch, path = "/set", operation_id = "set", tag = "data",
+    params(
+        (
+            "replaces" = inline(Option<ReplacesName>), Query,
+            description = "`held`: all that this node holds for these keys; the default without `Causal-Context`. \
+                `seen`: only what the client has seen; the default with one, refused without",
+        ),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name for this write, of 1 to 64 visible ASCII characters: sent again, it is made once"),
+        Acks,
+        SessionHeaders,
+    ),
+    request_body(content = ref("#/components/schemas/SetRequest"), content_type = "application/json"),
+    responses(
+        (
+            status = 200,
+            description = "It is on as many disks as asked for, and will reach every node",
+            headers(
+                ("Causal-Context" = String, description = "What the client has seen with this answer"),
+                ("Idempotency-Replayed" = String, description = "`true`: it was made before, under the same key"),
+            ),
+            body = Answer,
+        ),
+        (
+            status = 202,
+            description = "It is stored here and goes on replicating, but fewer nodes than asked for had it in time",
+            headers(
+                ("Causal-Context" = String, description = "What the client has seen with this answer"),
+                ("Idempotency-Replayed" = String, description = "`true`: it was made before, under the same key"),
+            ),
+            body = Answer,
+        ),
+        Refusals,
+    ),
+)]
 pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response, Problem> {
     headers::no_conditions(request.headers())?;
     let key = headers::idempotency_key(request.headers())?;

@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::problem::{Kind, Problem};
-use super::view::{self, time};
+use super::openapi::refusals::refusals;
+use super::problem::{self, Kind, Problem};
+use super::view::{self, NO_STORE, time};
 use super::{Shared, blocking, query};
 use crate::causality::{Dot, WallMs};
 use crate::format::facts::LinkFacts;
@@ -16,7 +19,8 @@ use crate::node::NodeHandle;
 use crate::replica::View;
 
 /// This node's view of itself and its peers.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Status)]
 struct Report {
     node: u32,
     cluster: String,
@@ -41,14 +45,14 @@ struct Report {
 }
 
 /// Ops that were received and can't be made visible yet.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct DeliveryBuffer {
     ops: usize,
     /// What they wait for.
     waits_for: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ReceivedOps {
     total: u64,
     /// Those that this node had before.
@@ -58,25 +62,39 @@ struct ReceivedOps {
 }
 
 /// A configured peer.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Peer {
     /// Its id; `null` while it has never said.
+    #[schema(required)]
     node: Option<u32>,
     address: String,
     /// Since when it does not answer; `null` while it does.
+    #[schema(required, format = DateTime)]
     away_since: Option<String>,
     /// When it last answered or was heard.
+    #[schema(required, format = DateTime)]
     heard: Option<String>,
     /// Whether its state includes all that is visible here; `null` while it has never said.
+    #[schema(required)]
     up_to_date: Option<bool>,
     /// Ops of this node's log that it lacks.
     ops_to_ship: u64,
     /// Their bytes, as they are sent.
     bytes_to_ship: u64,
     /// When the first of them was accepted.
+    #[schema(required, format = DateTime)]
     oldest_waiting: Option<String>,
 }
 
+refusals!(StatusRefusals: query::REFUSALS, problem::OF_STORE);
+
+/// This node's view of itself and its peers
+///
+/// What it knows, asked of nobody else.
+#[utoipa::path(
+    get, path = "/status", operation_id = "status", tag = "node",
+    responses((status = 200, description = "The view", body = Report), StatusRefusals),
+)]
 pub(super) async fn status(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [] = query::params(request.uri().query(), [])?;
     blocking(move || Ok(view::json(&report(&app.node)?))).await
@@ -134,14 +152,43 @@ impl From<LinkFacts> for Peer {
     }
 }
 
-pub(super) async fn live() -> &'static str {
-    "ok"
+/// What a health check is told when all is well.
+type Healthy = ([(HeaderName, HeaderValue); 1], &'static str);
+
+const HEALTHY: Healthy = ([(CACHE_CONTROL, NO_STORE)], "ok");
+
+refusals!(LiveRefusals: &[]);
+
+/// Is it running
+///
+/// The process answers. A query is ignored.
+#[utoipa::path(
+    get, path = "/livez", operation_id = "livez", tag = "node",
+    responses(
+        (status = 200, description = "`ok`", body = String, content_type = "text/plain; charset=utf-8"),
+        LiveRefusals,
+    ),
+)]
+pub(super) async fn live() -> Healthy {
+    HEALTHY
 }
 
-pub(super) async fn ready(State(app): Shared) -> Result<&'static str, Problem> {
+refusals!(ReadyRefusals: &[Kind::ReadOnly]);
+
+/// Does it take requests
+///
+/// Not after a failed commit. Does not depend on a peer. A query is ignored.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "readyz", tag = "node",
+    responses(
+        (status = 200, description = "`ok`", body = String, content_type = "text/plain; charset=utf-8"),
+        ReadyRefusals,
+    ),
+)]
+pub(super) async fn ready(State(app): Shared) -> Result<Healthy, Problem> {
     if app.node.status().view.read_only {
         let detail = "a commit failed; this node still answers reads, and takes writes again after a restart";
         return Err(Problem::new(Kind::ReadOnly, detail));
     }
-    Ok("ok")
+    Ok(HEALTHY)
 }

@@ -6,6 +6,7 @@ use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::headers::{CAUSAL_CONTEXT, token_value};
 use super::problem::Problem;
@@ -14,7 +15,8 @@ use crate::causality::WallMs;
 use crate::replica::{Sibling, Siblings, Value};
 
 /// Which sibling a read shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub(super) enum Resolve {
     /// The one that reached this node last.
     Arrival,
@@ -54,7 +56,7 @@ impl Resolve {
 }
 
 /// The siblings of a key in JSON: that which a plain answer shows first, as many as there is room for.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct KeySiblings<'a> {
     key: &'a str,
     siblings: Vec<SiblingView>,
@@ -86,12 +88,18 @@ impl<'a> KeySiblings<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Sibling)]
 struct SiblingView {
+    #[schema(value_type = String)]
     value: Value,
+    /// The op that wrote it.
     dot: String,
+    /// The node that took the write.
     node: u32,
+    #[schema(format = DateTime)]
     written_at: String,
+    /// The place in this node's log: everything else is the same on every node.
     arrival: u64,
 }
 

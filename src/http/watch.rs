@@ -22,7 +22,8 @@ use tokio::time::{Instant, sleep_until};
 use self::cursor::Cursor;
 use self::log::Batch;
 pub(super) use self::log::WatchedLog;
-use super::problem::{Kind, Problem};
+use super::openapi::refusals::refusals;
+use super::problem::{self, Kind, Problem};
 use super::sse::{self, Ended, Events};
 use super::{App, Shared, blocking, query};
 use crate::node::NodeHandle;
@@ -35,6 +36,21 @@ const GATHER: Duration = Duration::from_millis(10);
 /// Events are sent together up to about so many bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
+refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadCursor, Kind::CursorGone]);
+
+/// Every change of a prefix, exactly once and in causal order
+///
+/// Server-sent events: `start`, then `change` for each write, `cursor` when nothing was to tell for long, and `closed` as
+/// the last. Each but that has an `id` to go on behind.
+#[utoipa::path(
+    get, path = "/watch", operation_id = "watch", tag = "data",
+    params(
+        ("prefix" = Option<String>, Query, description = "Only keys that begin so"),
+        ("after" = Option<String>, Query, description = "The `id` of the last event that came; `0` for the first op of the log"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The same; it goes before `after`"),
+    ),
+    responses((status = 200, description = "Events", body = String, content_type = "text/event-stream"), Refusals),
+)]
 pub(super) async fn watch(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [prefix, after] = query::params(request.uri().query(), ["prefix", "after"])?;
     let given = Cursor::given(request.headers(), after.as_deref())?;

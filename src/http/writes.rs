@@ -4,9 +4,11 @@ use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::cluster::PATIENCE;
-use super::problem::{Kind, Problem, shown};
+use super::openapi::refusals::refusals;
+use super::problem::{self, Kind, Problem, shown};
 use super::status::names;
 use super::view::{self, time};
 use super::{App, Shared, blocking, query};
@@ -20,13 +22,16 @@ use crate::replica::{LinkView, Op, OpRange, View};
 const MAX_KEYS: usize = 100;
 
 /// One write, and where it is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Receipt)]
 struct Report {
     dot: String,
     /// Who accepted it.
     node: u32,
     /// What follows is known where the op is in the log.
+    #[schema(required, format = DateTime)]
     written_at: Option<String>,
+    #[schema(required)]
     trace_id: Option<String>,
     keys: Vec<String>,
     keys_left_out: usize,
@@ -34,26 +39,34 @@ struct Report {
 }
 
 /// What is known of it on one node.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = NodeOfReceipt)]
 struct NodeView {
+    #[schema(required)]
     node: Option<u32>,
     /// Where this node looks for it; `null` for itself.
+    #[schema(required)]
     address: Option<String>,
     /// `null`: nothing is known of that node.
+    #[schema(required)]
     has: Option<bool>,
     /// `null` where the node does not have it, or does not remember.
+    #[schema(required, format = DateTime)]
     visible_at: Option<String>,
     /// When it was known to be so.
+    #[schema(required, format = DateTime)]
     as_of: Option<String>,
+    #[schema(required)]
     blocked_by: Option<Blocked>,
 }
 
 /// Why a node lacks the write.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Blocked {
     /// `away`: it can't be reached from here. `behind`: it gets others first. `waits`: it holds ops back that wait for
     /// others. `unknown`.
     kind: &'static str,
+    #[schema(required, format = DateTime)]
     since: Option<String>,
     /// Ops of the same origin that it lacks before this one.
     ops_before: u64,
@@ -61,6 +74,16 @@ struct Blocked {
     detail: String,
 }
 
+refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadDot, Kind::UnknownWrite]);
+
+/// The receipt of one write
+///
+/// Which nodes have it and since when, which lack it and why. All peers are asked, for a second at most.
+#[utoipa::path(
+    get, path = "/writes/{dot}", operation_id = "receipt", tag = "cluster",
+    params(("dot" = String, Path, description = "The write's name, as `PATCH /set` answered it")),
+    responses((status = 200, description = "The receipt", body = Report), Refusals),
+)]
 pub(super) async fn receipt(State(app): Shared, Path(dot): Path<String>, uri: Uri) -> Result<Response, Problem> {
     let [] = query::params(uri.query(), [])?;
     let dot: Dot = dot.parse().map_err(|error| Problem::new(Kind::BadDot, format!("{error}")))?;

@@ -1,6 +1,7 @@
 //! What the API does, asked over HTTP of nodes in this process, on real stores.
 
 mod digest;
+mod document;
 mod faults;
 mod many;
 mod repeats;

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::local::{DEADLINE, Node, Setup};
+use super::local::{DEADLINE, Node, Setup, document};
 use cases::Case;
 use raw::Answer;
 
@@ -90,6 +90,7 @@ async fn every_bad_request_gets_its_documented_answer_and_changes_nothing() {
         let answer = raw::ask(node.address, &case.bytes).await;
         let answer = answer.unwrap_or_else(|| panic!("{}: no answer", case.name));
         check(case, &answer, &documented);
+        answer.check_document(case, document().await);
         assert_eq!(state(&node).await, before, "{} changed something", case.name);
     }
 }
@@ -124,6 +125,7 @@ async fn odd_but_good_requests_are_taken() {
     for case in good::good(&token) {
         let answer = raw::ask(node.address, &case.bytes).await.unwrap();
         assert_eq!(answer.status, case.status, "{}: {answer:?}", case.name);
+        answer.check_document(&case, document().await);
     }
 }
 

@@ -20,8 +20,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::Receiver;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
+
+use crate::support::document::Document;
 
 pub(crate) use faults::Faulty;
 
@@ -188,9 +190,15 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) async fn of(request: reqwest::RequestBuilder) -> Self {
-        let response = request.send().await.unwrap();
+        let (client, request) = request.build_split();
+        let request = request.unwrap();
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = client.execute(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        Self { status, headers, body: response.text().await.unwrap() }
+        let reply = Self { status, headers, body: response.text().await.unwrap() };
+        let header = |name: &str| reply.header(name).map(str::to_owned);
+        document().await.check(method.as_str(), &path, status.as_u16(), header, &reply.body);
+        reply
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -211,6 +219,17 @@ impl Reply {
         let kind = self.json()["type"].as_str().unwrap().to_owned();
         kind.strip_prefix("/problems/").unwrap().to_owned()
     }
+}
+
+/// What the API says of itself.
+pub(crate) async fn document() -> &'static Document {
+    static DOCUMENT: OnceCell<Document> = OnceCell::const_new();
+    let fetch = async || {
+        let (node, _) = Node::with_faults(Setup::default()).await;
+        let response = node.request(Method::GET, "/openapi.json").send().await.unwrap();
+        Document::parse(&response.text().await.unwrap())
+    };
+    DOCUMENT.get_or_init(fetch).await
 }
 
 /// Nodes that all know each other, with links that can be cut.

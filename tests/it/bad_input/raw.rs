@@ -6,7 +6,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::cases::Case;
 use crate::local::DEADLINE;
+use crate::support::document::Document;
 
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -18,6 +20,15 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| &**value)
+    }
+
+    /// Panics unless the answer is as the document of the API says.
+    pub(crate) fn check_document(&self, case: &Case, document: &Document) {
+        let line = String::from_utf8_lossy(&case.bytes);
+        let target = line.split(' ').nth(1).unwrap().trim_start_matches("http://x");
+        let path = target.split('?').next().unwrap();
+        let header = |name: &str| self.header(&name.to_lowercase()).map(str::to_owned);
+        document.check(&case.method(), path, self.status, header, &self.body);
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {

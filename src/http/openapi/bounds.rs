@@ -1,0 +1,56 @@
+//! Schemas that settings of the node bound.
+
+use serde_json::{Map, Value, json};
+
+use crate::http::Limits;
+
+/// These schemas by their names.
+pub(super) fn schemas(limits: &Limits, members: usize) -> Map<String, Value> {
+    let Limits { key_bytes, value_bytes, entries, page_keys, .. } = limits;
+    let schemas = json!({
+        "SetRequest": {
+            "type": "object",
+            "description": "What to write, all or nothing.",
+            "required": ["values"],
+            "additionalProperties": false,
+            "properties": {"values": {
+                "type": "object",
+                "description": format!(
+                    "A string sets, `null` deletes. At most {entries} keys of at most {key_bytes} bytes, values of at \
+                     most {value_bytes}."
+                ),
+                "minProperties": 1,
+                "maxProperties": entries,
+                "propertyNames": {"type": "string", "minLength": 1, "maxLength": key_bytes},
+                "additionalProperties": {"type": ["string", "null"], "maxLength": value_bytes},
+            }},
+            "examples": [{"values": {"greeting": "hello", "old": null}}],
+        },
+        "ReadRequest": {
+            "type": "object",
+            "description": "What to read, as of one instant.",
+            "required": ["keys"],
+            "additionalProperties": false,
+            "properties": {"keys": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": entries,
+                "uniqueItems": true,
+                "items": {"type": "string", "minLength": 1},
+            }},
+            "examples": [{"keys": ["greeting", "old"]}],
+        },
+        "Acks": {
+            "description": "A number of nodes, or `majority` or `all` of the configured ones.",
+            "oneOf": [
+                {"type": "integer", "minimum": 1, "maximum": members},
+                {"type": "string", "enum": ["majority", "all"]},
+            ],
+        },
+        "PageLimit": {"type": "integer", "minimum": 1, "maximum": page_keys},
+    });
+    match schemas {
+        Value::Object(schemas) => schemas,
+        _ => Map::new(),
+    }
+}

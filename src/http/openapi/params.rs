@@ -1,0 +1,66 @@
+//! Parameters that several calls share, and those whose bounds are settings.
+
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::{Ref, RefOr, Required, Schema};
+
+/// `Causal-Context` and `Prefer`.
+pub(crate) struct SessionHeaders;
+
+impl IntoParams for SessionHeaders {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let context = "What the client has seen: the token of its last answer, from whichever node. This node answers \
+            from a state that includes it.";
+        let prefer = "`wait=SECONDS`: how long to wait for that state, and for acknowledgements (default 2, at most \
+            30; fractions are allowed). Other preferences are ignored.";
+        vec![
+            optional(ParameterIn::Header, "Causal-Context", context, text(Some("causal-context"))),
+            optional(ParameterIn::Header, "Prefer", prefer, text(None)),
+        ]
+    }
+}
+
+/// `If-None-Match`.
+pub(crate) struct IfNoneMatch;
+
+impl IntoParams for IfNoneMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "`304` when what would be shown has one of these `ETag`s.";
+        vec![optional(ParameterIn::Header, "If-None-Match", description, text(None))]
+    }
+}
+
+/// `acks`.
+pub(crate) struct Acks;
+
+impl IntoParams for Acks {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "How many of the configured nodes must have it on disk before the answer; default 1.";
+        vec![optional(ParameterIn::Query, "acks", description, bounded("Acks"))]
+    }
+}
+
+/// `limit` of a page.
+pub(crate) struct PageLimit;
+
+impl IntoParams for PageLimit {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![optional(ParameterIn::Query, "limit", "How many a page shows; default 100.", bounded("PageLimit"))]
+    }
+}
+
+fn optional(place: ParameterIn, name: &str, description: &str, schema: RefOr<Schema>) -> Parameter {
+    let parameter = ParameterBuilder::new().name(name).parameter_in(place).required(Required::False);
+    parameter.description(Some(description)).schema(Some(schema)).build()
+}
+
+fn text(format: Option<&str>) -> RefOr<Schema> {
+    let format = format.map(|format| SchemaFormat::Custom(format.to_owned()));
+    RefOr::T(ObjectBuilder::new().schema_type(Type::String).format(format).build().into())
+}
+
+/// A schema that [`super::bounds`] makes.
+fn bounded(name: &str) -> RefOr<Schema> {
+    Ref::from_schema_name(name).into()
+}

@@ -1,0 +1,32 @@
+//! `GET /openapi.json` is true of the routes that there are.
+
+use reqwest::Method;
+
+use crate::local::{Node, Setup, document};
+
+#[tokio::test]
+async fn every_path_takes_the_methods_that_the_document_names_and_no_other() {
+    let node = Node::alone(Setup::default()).await;
+    for (path, mut methods) in document().await.paths() {
+        let path = path.replace(['{', '}'], "");
+        let reply = node.request(Method::from_bytes(b"BREW").unwrap(), &path).send().await.unwrap();
+        assert_eq!(reply.status(), 405, "{path}");
+        let mut allowed: Vec<_> = reply.headers()["allow"].to_str().unwrap().split(',').map(str::to_owned).collect();
+        allowed.sort();
+        methods.sort();
+        assert_eq!(allowed, methods, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_sent_once_and_then_told_to_be_as_it_was() {
+    let node = Node::alone(Setup::default()).await;
+    let reply = node.get("/openapi.json").await;
+    assert_eq!((reply.status.as_u16(), reply.header("content-type")), (200, Some("application/json")));
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert_eq!(reply.json()["openapi"], "3.1.0");
+    let again = node.get_with("/openapi.json", &[("If-None-Match", reply.header("etag").unwrap())]).await;
+    assert_eq!((again.status.as_u16(), &*again.body), (304, ""));
+    assert_eq!(again.header("etag"), reply.header("etag"));
+    assert_eq!(node.get("/openapi.json?pretty=1").await.problem(), "unknown-parameter");
+}
