@@ -72,8 +72,8 @@ pub(super) fn wants_json(headers: &HeaderMap) -> bool {
 
 /// Refuses a body that is not plain JSON.
 pub(super) fn json_body(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-    let coding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+    if codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
         return Err(Problem::new(Kind::UnsupportedContentEncoding, "the body must not be compressed"));
     }
     let mut types = headers.get_all(CONTENT_TYPE).iter();

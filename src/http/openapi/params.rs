@@ -15,8 +15,13 @@ impl IntoParams for SessionHeaders {
         let prefer = "`wait=SECONDS`: how long to wait for that state, and for acknowledgements (default 2, at most \
             30; fractions are allowed). Other preferences are ignored.";
         vec![
-            optional(ParameterIn::Header, "Causal-Context", context, text(Some("causal-context"))),
-            optional(ParameterIn::Header, "Prefer", prefer, text(None)),
+            optional(
+                ParameterIn::Header,
+                "Causal-Context",
+                context,
+                text().format(Some(SchemaFormat::Custom("causal-context".to_owned()))),
+            ),
+            optional(ParameterIn::Header, "Prefer", prefer, text().examples(["wait=0.5"])),
         ]
     }
 }
@@ -27,7 +32,7 @@ pub(crate) struct IfNoneMatch;
 impl IntoParams for IfNoneMatch {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let description = "`304` when what would be shown has one of these `ETag`s.";
-        vec![optional(ParameterIn::Header, "If-None-Match", description, text(None))]
+        vec![optional(ParameterIn::Header, "If-None-Match", description, text())]
     }
 }
 
@@ -50,14 +55,13 @@ impl IntoParams for PageLimit {
     }
 }
 
-fn optional(place: ParameterIn, name: &str, description: &str, schema: RefOr<Schema>) -> Parameter {
+fn optional(place: ParameterIn, name: &str, description: &str, schema: impl Into<RefOr<Schema>>) -> Parameter {
     let parameter = ParameterBuilder::new().name(name).parameter_in(place).required(Required::False);
     parameter.description(Some(description)).schema(Some(schema)).build()
 }
 
-fn text(format: Option<&str>) -> RefOr<Schema> {
-    let format = format.map(|format| SchemaFormat::Custom(format.to_owned()));
-    RefOr::T(ObjectBuilder::new().schema_type(Type::String).format(format).build().into())
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
 }
 
 /// A schema that [`super::bounds`] makes.

@@ -191,6 +191,7 @@ fn contexts(token: &str) -> Vec<Case> {
         plain("a wait below zero", "GET /read?key=kept", "prefer: wait=-1\r\n", 400, "bad-header"),
         plain("an infinite wait", "GET /read?key=kept", "prefer: wait=inf\r\n", 400, "bad-header"),
         plain("a wait with an exponent", "GET /read?key=kept", "prefer: wait=1e3\r\n", 400, "bad-header"),
+        plain("a preference that is not ASCII", "GET /read?key=kept", "prefer: ü\r\n", 400, "bad-header"),
         set_with("a write with a wait that is no number", "", &format!("{JSON}prefer: wait=x\r\n"), 400, "bad-header"),
     ]
 }
@@ -271,6 +272,13 @@ fn content_types() -> Vec<Case> {
             "unsupported-content-encoding",
         )
         .answers("accept-encoding", "identity"),
+        set_with(
+            "a body that is compressed in a second header",
+            "",
+            &format!("{JSON}content-encoding: identity\r\ncontent-encoding: gzip\r\n"),
+            415,
+            "unsupported-content-encoding",
+        ),
         case(
             "a read of many keys as a form",
             message("POST /read", "content-type: application/x-www-form-urlencoded\r\n", b"keys=kept"),

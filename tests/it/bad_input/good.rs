@@ -17,6 +17,8 @@ pub(crate) fn good(token: &str) -> Vec<Case> {
         ok("HEAD", message("HEAD /read?key=kept", "", b"")),
         ok("a query for the health check", message("GET /livez?now=1", "", b"")),
         ok("a context", message("GET /read?key=kept", &format!("causal-context: {token}\r\n"), b"")),
+        ok("an entity tag that is not ASCII", message("GET /read?key=kept", "if-none-match: \"ü\"\r\n", b"")),
+        ok("a wish that is not ASCII", message("GET /read?key=kept", "accept: ü\r\n", b"")),
         ok("unknown preferences", message("GET /read?key=kept", "prefer: respond-async, return=minimal; x\r\n", b"")),
         ok("a wait in quotes", message("GET /read?key=kept", "prefer: respond-async, WAIT=\"1.5\"\r\n", b"")),
         ok("a wait beyond the limit", message("GET /read?key=kept", "prefer: wait=99999999999999999999999\r\n", b"")),
