@@ -8,8 +8,11 @@ use percent_encoding::percent_decode_str;
 
 use super::problem::{Kind, Problem, shown};
 
-/// What any query can be refused for.
+/// What the query of a call with parameters can be refused for.
 pub(super) const REFUSALS: &[Kind] = &[Kind::BadQuery, Kind::UnknownParameter, Kind::DuplicateParameter];
+
+/// The same of a call without any.
+pub(super) const NONE_KNOWN: &[Kind] = &[Kind::BadQuery, Kind::UnknownParameter];
 
 /// The values of the `known` parameters, in that order.
 pub(super) fn params<'q, const N: usize>(

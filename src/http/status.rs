@@ -86,7 +86,7 @@ struct Peer {
     oldest_waiting: Option<String>,
 }
 
-refusals!(StatusRefusals: query::REFUSALS, problem::OF_STORE);
+refusals!(StatusRefusals: query::NONE_KNOWN, problem::OF_STORE);
 
 /// This node's view of itself and its peers
 ///

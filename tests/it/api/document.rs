@@ -30,3 +30,26 @@ async fn the_document_is_sent_once_and_then_told_to_be_as_it_was() {
     assert_eq!(again.header("etag"), reply.header("etag"));
     assert_eq!(node.get("/openapi.json?pretty=1").await.problem(), "unknown-parameter");
 }
+
+/// What calls share must stand in the document where it can occur, and only there.
+#[tokio::test]
+async fn what_a_query_and_a_session_are_refused_for_is_documented_where_it_occurs_and_nowhere_else() {
+    let node = Node::alone(Setup::default()).await;
+    let document = document().await;
+    for (method, path, query) in document.calls() {
+        let name = document.parameter(&method, &path).unwrap_or("none");
+        for (kind, query, header) in [
+            ("bad-query", format!("{query}a=%zz"), ("accept", "*/*")),
+            ("unknown-parameter", format!("{query}colour=red"), ("accept", "*/*")),
+            ("duplicate-parameter", format!("{name}=1&{name}=1"), ("accept", "*/*")),
+            ("bad-context", query.clone(), ("causal-context", "nonsense")),
+            ("bad-header", query.clone(), ("prefer", "wait=long")),
+        ] {
+            let request = node.request(method.parse().unwrap(), &format!("{path}?{query}"));
+            let reply = request.header(header.0, header.1).send().await.unwrap();
+            // Only a refusal is read to its end: there may be answers without one.
+            let refused = reply.status() == 400 && reply.text().await.unwrap().contains(&format!("/problems/{kind}\""));
+            assert_eq!(refused, document.refuses(&method, &path, kind), "{method} {path}?{query}: {kind}");
+        }
+    }
+}

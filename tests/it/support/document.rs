@@ -19,6 +19,38 @@ impl Document {
         paths.map(|(path, item)| (path, item.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect()))
     }
 
+    /// Every call but `HEAD`, without those that have variable parts in their path: its method, its path, and the
+    /// parameters that it must have as the beginning of a query.
+    pub(crate) fn calls(&self) -> Vec<(String, String, String)> {
+        let mut calls = Vec::new();
+        for (path, methods) in self.paths().filter(|(path, _)| !path.contains('{')) {
+            for method in methods.into_iter().filter(|method| method != "HEAD") {
+                let needed = self.parameters(&method, path).filter(|parameter| parameter["required"] == true);
+                let query: String = needed.map(|parameter| format!("{}=x&", text(&parameter["name"]))).collect();
+                calls.push((method, path.clone(), query));
+            }
+        }
+        calls
+    }
+
+    /// The name of some parameter in the query of a call, if it has any.
+    pub(crate) fn parameter(&self, method: &str, path: &str) -> Option<&str> {
+        self.parameters(method, path).find(|parameter| parameter["in"] == "query").map(|found| text(&found["name"]))
+    }
+
+    fn parameters(&self, method: &str, path: &str) -> impl Iterator<Item = &Value> {
+        self.operation(method, path).unwrap()["parameters"].as_array().into_iter().flatten()
+    }
+
+    /// Whether a call can be refused with a `400` of this kind.
+    pub(crate) fn refuses(&self, method: &str, path: &str, kind: &str) -> bool {
+        let content = &self.operation(method, path).unwrap()["responses"]["400"]["content"];
+        let schema = &content["application/problem+json"]["schema"];
+        let choices = schema["oneOf"].as_array().cloned().unwrap_or_else(|| vec![schema.clone()]);
+        let named = |choice: &Value| self.resolved(choice)["properties"]["type"]["const"].clone();
+        choices.iter().any(|choice| named(choice) == format!("/problems/{kind}"))
+    }
+
     /// Panics unless an answer is as the document says. What is answered at paths and to methods that are not in it
     /// is for the router's own tests.
     pub(crate) fn check(
@@ -104,7 +136,7 @@ impl Document {
     fn gather(&self, schema: &Value, properties: &mut Map<String, Value>, required: &mut Vec<String>) {
         let schema = self.resolved(schema);
         properties.extend(schema["properties"].as_object().cloned().unwrap_or_default());
-        required.extend(schema["required"].as_array().into_iter().flatten().map(|name| name.as_str().unwrap().into()));
+        required.extend(schema["required"].as_array().into_iter().flatten().map(|name| text(name).to_owned()));
         for part in schema["allOf"].as_array().into_iter().flatten() {
             self.gather(part, properties, required);
         }
@@ -133,4 +165,8 @@ fn has_type(wanted: &Value, value: &Value) -> bool {
         },
         _ => true,
     }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
 }
