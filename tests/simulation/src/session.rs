@@ -52,8 +52,6 @@ pub struct Session {
     pub contexts: [Option<Held>; 2],
     /// What it still wants to do.
     pub steps: VecDeque<ClientStep>,
-    /// The write that it sends again first, under the same name.
-    pub again: Option<usize>,
     /// Whether it gives its writes names.
     pub names_writes: bool,
     /// The request under way.
@@ -85,8 +83,10 @@ pub struct Request {
     pub value: u64,
     /// When it was sent, the first time.
     pub start: Micros,
-    /// What became of it the first time, if this is the second.
+    /// What became of it the first time, if it was sent again.
     pub first: Option<history::Outcome>,
+    /// How often it was sent again.
+    pub repeats: u8,
     /// The run of the machine's process that has it.
     pub boot: u64,
     /// Until when it waits for its context.

@@ -56,7 +56,8 @@ fn a_write_that_was_sent_again_took_place_once() {
     history.all(3, 0, "0:3 1:1", &[("x", &[(2, "1:1", 2), (4, "0:3", 4)])]);
     history.passes("no-phantoms");
 
-    let wrong: [(&str, fn(&mut History)); 4] = [
+    type Wrong = fn(&mut History);
+    let wrong: [(&str, Wrong); 4] = [
         // Both sendings were made.
         ("no-phantoms", |history| _ = history.all(3, 0, "0:3 1:1", &[("x", &[(2, "1:1", 2), (3, "0:3", 4)])])),
         ("no-phantoms", |history| _ = history.one(3, 0, "0:3 1:1", Resolve::Arrival, ("x", Some(3), 2))),

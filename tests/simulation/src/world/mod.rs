@@ -49,6 +49,8 @@ pub enum Happening {
     Answered(usize, requests::Reply),
     /// A client has waited long enough.
     ClientGivesUp(usize),
+    /// A client tries once more.
+    SendAgain(usize),
     /// All is healed.
     End,
     /// See whether everything has come to rest.
@@ -176,6 +178,7 @@ impl World {
             Happening::ContextDeadline(request) => self.context_deadline(request),
             Happening::Answered(request, reply) => self.answered(request, reply),
             Happening::ClientGivesUp(request) => self.client_gives_up(request),
+            Happening::SendAgain(request) => self.send_again(request),
             Happening::End => self.heal_everything(),
             Happening::Poll => self.poll(),
         }

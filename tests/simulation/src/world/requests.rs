@@ -16,6 +16,10 @@ const CONTEXT_WAIT: Micros = 2_000_000;
 const PATIENCE: Micros = 5_000_000;
 /// A client notices so late that its connection broke.
 const BROKEN: Micros = 200_000;
+/// A client waits so long before it sends a named write again to a node that was not there.
+const PAUSE: Micros = 300_000;
+/// A client sends a named write again so often.
+const MAX_REPEATS: u8 = 10;
 
 /// An answer on its way to the client.
 #[derive(Clone, Debug)]
@@ -32,10 +36,6 @@ impl World {
         if self.sessions[session].request.is_some() {
             return;
         }
-        if let Some(first) = self.sessions[session].again.take() {
-            self.send_again(first);
-            return;
-        }
         let Some(mut step) = self.sessions[session].steps.pop_front() else { return };
         step.machine %= self.machines.len();
         let context = context_of(&self.sessions, session, step.context);
@@ -49,6 +49,7 @@ impl World {
             value: self.next_value,
             start: self.now,
             first: None,
+            repeats: 0,
             boot: 0,
             deadline: self.now + CONTEXT_WAIT,
             answer_lost: false,
@@ -68,31 +69,46 @@ impl World {
     }
 
     /// Sends a write once more: the same, under the same name, to the same machine.
-    fn send_again(&mut self, first: usize) {
-        let Request { session, ref step, ref context, value, start, answer_lost, .. } = self.requests[first];
-        let (step, context) = (ClientStep { retries: false, ..step.clone() }, context.clone());
-        let first = Some(if answer_lost { Outcome::Lost } else { Outcome::Unknown });
-        let deadline = self.now + CONTEXT_WAIT;
-        let (boot, answer_lost, is_done) = (0, false, false);
-        self.send_request(Request {
+    pub(super) fn send_again(&mut self, index: usize) {
+        self.record.coverage.count("write sent again under its name");
+        let Request { session, ref step, ref context, value, start, ref first, repeats, answer_lost, .. } =
+            self.requests[index];
+        let came_of_it = if answer_lost { Outcome::Lost } else { Outcome::Unknown };
+        let again = Request {
             session,
-            step,
-            context,
+            step: ClientStep { retries: false, ..step.clone() },
+            context: context.clone(),
             value,
             start,
-            first,
-            boot,
-            deadline,
-            answer_lost,
-            is_done,
-        });
+            first: Some(first.clone().unwrap_or(came_of_it)),
+            repeats: repeats + 1,
+            boot: 0,
+            deadline: self.now + CONTEXT_WAIT,
+            answer_lost: false,
+            is_done: false,
+        };
+        self.send_request(again);
+    }
+
+    /// Lets a client send a named write once more, if it may; whether it does.
+    fn sends_again(&mut self, index: usize, after: Micros) -> bool {
+        let sends = self.is_named(index) && !self.may_have_forgotten(index);
+        if sends {
+            self.requests[index].is_done = true;
+            self.after(after, Happening::SendAgain(index));
+        }
+        sends
+    }
+
+    fn is_named(&self, index: usize) -> bool {
+        let Request { session, step, .. } = &self.requests[index];
+        self.sessions[*session].names_writes && matches!(step.call, ClientCall::Write { .. })
     }
 
     /// Whether a machine may have forgotten the name of a write that was first sent before.
     fn may_have_forgotten(&self, index: usize) -> bool {
-        let Request { session, step, start, .. } = &self.requests[index];
-        let is_named = self.sessions[*session].names_writes && matches!(step.call, ClientCall::Write { .. });
-        is_named && self.machines[step.machine].remembers_since >= *start
+        let Request { step, start, .. } = &self.requests[index];
+        self.is_named(index) && self.machines[step.machine].remembers_since >= *start
     }
 
     fn count_request(&mut self, step: &ClientStep, has_context: bool) {
@@ -199,7 +215,7 @@ impl World {
                     _ => Replaces::Held,
                 };
                 let is_named = self.sessions[*session].names_writes;
-                let once = is_named.then(|| Once { key: text, context: seen });
+                let once = is_named.then_some(Once { key: text, context: seen });
                 let write = Write { entries, replaces, trace: None, once };
                 let process = self.machines[machine].process.as_mut().expect("it was looked at by who asked");
                 let request = process.name_request();
@@ -257,6 +273,11 @@ impl World {
         if let Some(context) = context.filter(|_| !self.requests[index].is_done) {
             self.sessions[session].remember(context);
         }
+        let Request { repeats, is_done, .. } = self.requests[index];
+        let is_unreachable = matches!(outcome, Outcome::Refused { refusal: Refusal::Unreachable });
+        if is_unreachable && !is_done && (1..MAX_REPEATS).contains(&repeats) && self.sends_again(index, PAUSE) {
+            return;
+        }
         self.finish(index, outcome);
     }
 
@@ -266,17 +287,12 @@ impl World {
             return;
         }
         let sends_again = step.retries && matches!(step.call, ClientCall::Write { .. });
-        if sends_again && self.sessions[session].names_writes && !self.may_have_forgotten(index) {
-            self.record.coverage.count("write sent again under its name");
-            self.requests[index].is_done = true;
-            self.sessions[session].again = Some(index);
-            self.sessions[session].request = None;
-            self.next_request(session);
+        if sends_again && self.sends_again(index, 0) {
             return;
         }
         if sends_again {
             self.record.coverage.count("write sent again");
-            let again = ClientStep { retries: false, ..step.clone() };
+            let again = ClientStep { retries: false, ..self.requests[index].step.clone() };
             self.sessions[session].steps.push_front(again);
         }
         self.finish(index, if answer_lost { Outcome::Lost } else { Outcome::Unknown });
