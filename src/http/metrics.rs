@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{self, Poll, ready};
+use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
@@ -113,7 +113,7 @@ impl Metrics {
     }
 }
 
-/// A request as it is counted: places in the lists above, behind the last where it is another.
+/// A request as it is counted: by its places in the lists above, behind the last where it is another.
 #[derive(Clone, Copy)]
 struct Asked {
     began: Instant,
@@ -144,12 +144,11 @@ pub(super) struct Counted<S> {
     metrics: Metrics,
 }
 
-impl<S> Service<Request> for Counted<S>
+impl<S, B> Service<Request> for Counted<S>
 where
-    S: Service<Request, Error = Infallible>,
-    S::Response: IntoResponse,
+    S: Service<Request, Response = Response<B>, Error = Infallible>,
 {
-    type Response = Response;
+    type Response = S::Response;
     type Error = Infallible;
     type Future = Answering<S::Future>;
 
@@ -164,7 +163,7 @@ where
 }
 
 pin_project! {
-    /// An answer that is counted when it comes. (Not a box: this is on the way of every request.)
+    /// An answer that is counted when it comes. (No box, and only looked at: this is on the way of every request.)
     pub(super) struct Answering<F> {
         #[pin]
         answer: F,
@@ -173,19 +172,19 @@ pin_project! {
     }
 }
 
-impl<F, R> Future for Answering<F>
+impl<F, B> Future for Answering<F>
 where
-    F: Future<Output = Result<R, Infallible>>,
-    R: IntoResponse,
+    F: Future<Output = Result<Response<B>, Infallible>>,
 {
-    type Output = Result<Response, Infallible>;
+    type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(response) = ready!(this.answer.poll(context));
-        let response = response.into_response();
-        this.metrics.answered(*this.asked, response.status());
-        Poll::Ready(Ok(response))
+        let answer = this.answer.poll(context);
+        if let Poll::Ready(Ok(response)) = &answer {
+            this.metrics.answered(*this.asked, response.status());
+        }
+        answer
     }
 }
 

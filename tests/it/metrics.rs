@@ -50,7 +50,6 @@ async fn what_clients_and_peers_do_is_counted() {
     assert_eq!(requests("GET", "/read", "2xx"), 3.0);
     assert_eq!(requests("GET", "/read", "4xx"), 1.0);
     assert_eq!(requests("other", "other", "4xx"), 1.0);
-    assert!(requests("GET", "/metrics", "2xx") >= 0.0);
     assert_eq!(shown.sum("causeway_write_duration_seconds_count"), 3.0);
     assert_eq!(shown.sum("causeway_commit_ops_sum"), 3.0);
     assert_eq!(shown.sum("causeway_commit_duration_seconds_count"), shown.sum("causeway_commit_ops_count"));
