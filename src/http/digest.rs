@@ -88,12 +88,7 @@ refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadParameter]);
     get, path = "/digest", operation_id = "digest", tag = "data",
     params(("bucket" = Option<u8>, Query, description = "0 to 255: the keys of this bucket")),
     responses(
-        (
-            status = 200,
-            description = "Digests",
-            headers(("Causal-Context" = String, description = "What the client has seen with this answer")),
-            body = Either,
-        ),
+        (status = 200, description = "Digests", body = Either),
         Refusals,
     ),
 )]

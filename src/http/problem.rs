@@ -124,6 +124,7 @@ pub(super) const OF_WRITE: &[Kind] = &[
     Kind::OutcomeUnknown,
     Kind::StorageUnreadable,
     Kind::TooManySiblings,
+    Kind::IdempotencyKeyReused,
 ];
 
 impl From<SetError> for Problem {

@@ -144,14 +144,3 @@ fn a_long_text_is_repeated_cut_between_characters() {
     let cut = problem::shown(&"ü".repeat(2000));
     assert!(cut.len() < 1100 && cut.ends_with('…'));
 }
-
-#[test]
-fn every_problem_is_documented() {
-    let documented = include_str!("../../docs/http-api.md");
-    let types = include_str!("problem.rs").split("\"/problems/").skip(1).filter_map(|rest| rest.split('"').next());
-    let types: Vec<&str> = types.collect();
-    assert!(types.len() > 30, "{types:?}");
-    for kind in types {
-        assert!(documented.contains(&format!("| `/problems/{kind}` |")), "{kind}");
-    }
-}
