@@ -1,4 +1,4 @@
-//! Chromium through chromedriver: one browser a test.
+//! Chromium through chromedriver, by the few calls of WebDriver that are needed: one browser a test.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fantoccini::key::Key;
-use fantoccini::wd::Capabilities;
-use fantoccini::{Client, ClientBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
+use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use crate::support::process::Process;
@@ -20,13 +17,24 @@ use crate::support::{free_ports, until};
 const DESK: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
 
+/// The field in which WebDriver names an element.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
 /// A browser. Dropped, it is closed.
 pub(super) struct Browser {
     client: Client,
-    http: reqwest::Client,
     port: u16,
+    /// Its name; empty while it is being made.
     session: String,
     _driver: Driver,
+}
+
+/// A key that types nothing, as WebDriver writes it.
+#[derive(Clone, Copy)]
+pub(super) enum Key {
+    Tab = 0xe004,
+    Enter = 0xe007,
+    Down = 0xe015,
 }
 
 /// How a page is looked at.
@@ -48,34 +56,32 @@ impl Browser {
         let port = driver.port;
         let arguments =
             ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"];
-        let capabilities = json!({
+        let options = json!({
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
         });
-        let capabilities: Capabilities = capabilities.as_object().unwrap().clone();
-        let mut builder = ClientBuilder::new(HttpConnector::new());
-        let client = builder.capabilities(capabilities).connect(&format!("http://127.0.0.1:{port}")).await.unwrap();
-        let session = client.session_id().await.unwrap().unwrap();
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let browser = Self { client, http, port, session, _driver: driver };
+        let client = Client::builder().no_proxy().build().unwrap();
+        let mut browser = Self { client, port, session: String::new(), _driver: driver };
+        let made = browser.call(Method::POST, "/session", json!({ "capabilities": { "alwaysMatch": options } })).await;
+        browser.session = made["sessionId"].as_str().unwrap().to_owned();
         browser.look(Look::Light).await;
         Some(browser)
     }
 
     /// Opens a view of a node's page, such as `/#/keys`, from nothing: another fragment alone would not load it anew.
     pub(super) async fn open(&self, node: &Process, path: &str) {
-        self.client.goto("about:blank").await.unwrap();
-        self.client.goto(&node.api.url(path)).await.unwrap();
+        self.command("url", json!({ "url": "about:blank" })).await;
+        self.command("url", json!({ "url": node.api.url(path) })).await;
     }
 
     /// What a script returns; `arguments` are its `arguments`.
     pub(super) async fn run(&self, script: &str, arguments: &[&str]) -> Value {
-        self.client.execute(script, arguments.iter().map(|text| json!(text)).collect()).await.unwrap()
+        self.command("execute/sync", json!({ "script": script, "args": arguments })).await
     }
 
     /// Runs a script until it calls its one argument.
     pub(super) async fn run_until_done(&self, script: &str) {
-        self.client.execute_async(script, Vec::new()).await.unwrap();
+        self.command("execute/async", json!({ "script": script, "args": [] })).await;
     }
 
     /// The text of everything that matches, as it is shown.
@@ -116,11 +122,13 @@ impl Browser {
 
     /// Types, into what has the focus.
     pub(super) async fn keys(&self, text: &str) {
-        self.client.active_element().await.unwrap().send_keys(text).await.unwrap();
+        let active = self.call(Method::GET, &format!("/session/{}/element/active", self.session), json!({})).await;
+        let element = active[ELEMENT].as_str().unwrap();
+        self.command(&format!("element/{element}/value"), json!({ "text": text })).await;
     }
 
     pub(super) async fn press(&self, key: Key) {
-        self.keys(&String::from(char::from(key))).await;
+        self.keys(&char::from_u32(key as u32).unwrap().to_string()).await;
     }
 
     /// Goes on by the tab key until what has the focus is as the script says of `at`; everything on the way must show
@@ -187,10 +195,15 @@ impl Browser {
         self.command("goog/cdp/execute", json!({ "cmd": name, "params": parameters })).await
     }
 
-    /// A command of Chromium's own, which WebDriver does not have.
+    /// A command to the browser.
     async fn command(&self, path: &str, body: Value) -> Value {
-        let url = format!("http://127.0.0.1:{}/session/{}/{path}", self.port, self.session);
-        let answer = self.http.post(url).body(body.to_string()).send().await.unwrap().text().await.unwrap();
+        self.call(Method::POST, &format!("/session/{}/{path}", self.session), body).await
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Value) -> Value {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        let answer =
+            self.client.request(method, url).body(body.to_string()).send().await.unwrap().text().await.unwrap();
         let mut answer: Value = serde_json::from_str(&answer).unwrap();
         assert!(answer["value"]["error"].is_null(), "{path}: {answer}");
         answer["value"].take()

@@ -1,8 +1,6 @@
 //! A conflict comes, is settled by the form with the keyboard alone, and goes, on every node's page.
 
-use fantoccini::key::Key;
-
-use super::driver::Browser;
+use super::driver::{Browser, Key};
 use crate::support::cluster::Cluster;
 
 /// Would say so if it were ever taken for markup.

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use fantoccini::key::Key;
 use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::driver::Browser;
+use super::driver::{Browser, Key};
 use crate::support::api::send;
 use crate::support::cluster::Cluster;
 use crate::support::process::Launch;
