@@ -162,7 +162,7 @@ impl From<&LinkFacts> for LinkFactsView {
     }
 }
 
-refusals!(Refusals: query::REFUSALS, problem::OF_STORE);
+refusals!(Refusals: query::NONE_KNOWN, problem::OF_STORE);
 
 /// All nodes, and the ways between them
 ///

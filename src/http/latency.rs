@@ -37,7 +37,7 @@ struct Point {
     latency: LatencyView,
 }
 
-refusals!(Refusals: query::REFUSALS);
+refusals!(Refusals: query::NONE_KNOWN);
 
 /// How long writes took to reach each peer
 ///

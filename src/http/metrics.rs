@@ -188,7 +188,7 @@ where
     }
 }
 
-refusals!(Refusals: query::REFUSALS);
+refusals!(Refusals: query::NONE_KNOWN);
 
 /// What this node counts, for Prometheus
 #[utoipa::path(

@@ -74,7 +74,7 @@ struct Blocked {
     detail: String,
 }
 
-refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadDot, Kind::UnknownWrite]);
+refusals!(Refusals: query::NONE_KNOWN, problem::OF_STORE, &[Kind::BadDot, Kind::UnknownWrite]);
 
 /// The receipt of one write
 ///
