@@ -13,7 +13,7 @@ pub mod bodies;
 mod body;
 mod cluster;
 mod conflicts;
-mod digest;
+mod fingerprint;
 mod headers;
 mod json;
 mod keys;
@@ -171,7 +171,7 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
         bodies: AtomicUsize::new(0),
         tokens: StateTokens::new(),
         cluster_watchers: Arc::new(Semaphore::new(cluster::MAX_WATCHERS)),
-        walks: Arc::new(Semaphore::new(digest::MAX_WALKS)),
+        walks: Arc::new(Semaphore::new(fingerprint::MAX_WALKS)),
         watchers: Arc::new(Semaphore::new(options.limits.watchers)),
         watched_log: WatchedLog::default(),
         options,

@@ -6,15 +6,15 @@ use axum::Router;
 use axum::routing::{get, patch};
 
 use super::{
-    App, cluster, conflicts, digest, keys, latency, many, metrics, openapi, pending, read, set, status, unknown_path,
-    watch, writes, wrong_method,
+    App, cluster, conflicts, fingerprint, keys, latency, many, metrics, openapi, pending, read, set, status,
+    unknown_path, watch, writes, wrong_method,
 };
 
 const READ: &str = "/read";
 const SET: &str = "/set";
 const KEYS: &str = "/keys";
 const CONFLICTS: &str = "/conflicts";
-const DIGEST: &str = "/digest";
+const FINGERPRINT: &str = "/fingerprint";
 const WRITES: &str = "/writes/{dot}";
 const STATUS: &str = "/status";
 const CLUSTER: &str = "/cluster";
@@ -33,7 +33,7 @@ pub(super) const PATHS: &[&str] = &[
     SET,
     KEYS,
     CONFLICTS,
-    DIGEST,
+    FINGERPRINT,
     WRITES,
     STATUS,
     CLUSTER,
@@ -62,7 +62,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route(SET, patch(set::set))
         .route(KEYS, get(keys::keys))
         .route(CONFLICTS, get(conflicts::conflicts))
-        .route(DIGEST, get(digest::digest))
+        .route(FINGERPRINT, get(fingerprint::fingerprint))
         .route(WRITES, get(writes::receipt))
         .route(STATUS, get(status::status))
         .route(CLUSTER, get(cluster::cluster))

@@ -1,8 +1,8 @@
 //! What the API does, asked over HTTP of nodes in this process, on real stores.
 
-mod digest;
 mod document;
 mod faults;
+mod fingerprint;
 mod many;
 mod repeats;
 mod sessions;
@@ -55,7 +55,7 @@ async fn what_was_written_is_read_back_byte_for_byte() {
 async fn head_answers_what_get_does_without_the_body() {
     let node = Node::alone(Setup::default()).await;
     node.put("key1", "value1").await;
-    for path in ["/read?key=key1", "/read?key=none", "/read?key=key1&resolve=all", "/keys", "/digest"] {
+    for path in ["/read?key=key1", "/read?key=none", "/read?key=key1&resolve=all", "/keys", "/fingerprint"] {
         let get = node.get(path).await;
         let head = super::local::Reply::of(node.request(Method::HEAD, path)).await;
         assert_eq!((head.status, &*head.body), (get.status, ""), "{path}");

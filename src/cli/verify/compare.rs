@@ -1,4 +1,4 @@
-//! What follows from the digests of several nodes. Only computes.
+//! What follows from the fingerprints of several nodes. Only computes.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -8,31 +8,31 @@ use serde::{Deserialize, Serialize};
 /// Origin → the last of its ops that is included.
 type Vector = BTreeMap<String, u64>;
 
-/// The answer of `GET /digest`.
+/// The answer of `GET /fingerprint`.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Digest {
+pub(super) struct Fingerprint {
     pub(super) node: u32,
     pub(super) vector: Vector,
     pub(super) keys: u64,
-    pub(super) digest: String,
+    pub(super) fingerprint: String,
     buckets: Vec<String>,
 }
 
-/// The answer of `GET /digest?bucket=N`.
+/// The answer of `GET /fingerprint?bucket=N`.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Bucket {
     pub(super) vector: Vector,
-    keys: Vec<KeyDigest>,
+    keys: Vec<KeyFingerprint>,
     left_out: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct KeyDigest {
+struct KeyFingerprint {
     key: String,
-    digest: String,
+    fingerprint: String,
 }
 
-/// What several digests say together.
+/// What several fingerprints say together.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// All have the same ops and the same state.
@@ -60,7 +60,7 @@ pub(super) enum Found {
     Both,
 }
 
-impl Digest {
+impl Fingerprint {
     /// How many ops it has of the incarnations that its vector names.
     pub(super) fn ops(&self) -> u64 {
         self.vector.values().sum()
@@ -74,17 +74,17 @@ impl Digest {
 }
 
 /// Compares all that can be compared: states that have the same ops.
-pub(super) fn judge<'a>(digests: impl IntoIterator<Item = &'a Digest>) -> Verdict {
-    let mut by_ops: BTreeMap<&Vector, Vec<(usize, &Digest)>> = BTreeMap::new();
-    for (place, digest) in digests.into_iter().enumerate() {
-        by_ops.entry(&digest.vector).or_default().push((place, digest));
+pub(super) fn judge<'a>(fingerprints: impl IntoIterator<Item = &'a Fingerprint>) -> Verdict {
+    let mut by_ops: BTreeMap<&Vector, Vec<(usize, &Fingerprint)>> = BTreeMap::new();
+    for (place, fingerprint) in fingerprints.into_iter().enumerate() {
+        by_ops.entry(&fingerprint.vector).or_default().push((place, fingerprint));
     }
     let mut differing = Vec::new();
     for alike in by_ops.values() {
-        let mut states: Vec<(usize, &Digest)> = Vec::new();
-        for (place, digest) in alike {
-            if states.iter().all(|(_, state)| state.digest != digest.digest) {
-                states.push((*place, digest));
+        let mut states: Vec<(usize, &Fingerprint)> = Vec::new();
+        for (place, fingerprint) in alike {
+            if states.iter().all(|(_, state)| state.fingerprint != fingerprint.fingerprint) {
+                states.push((*place, fingerprint));
             }
         }
         if let [(first, _), others @ ..] = &states[..] {
@@ -106,7 +106,7 @@ pub(super) fn keys_that_differ(one: &Bucket, other: &Bucket) -> (Vec<KeyDifferen
         _ => Some(bucket.keys.last().map(|last| last.key.clone()).unwrap_or_default()),
     };
     let ends = [end(one), end(other)];
-    let shown = |key: &&KeyDigest| ends.iter().flatten().all(|end| key.key <= *end);
+    let shown = |key: &&KeyFingerprint| ends.iter().flatten().all(|end| key.key <= *end);
     let mut ours = one.keys.iter().take_while(shown).peekable();
     let mut theirs = other.keys.iter().take_while(shown).peekable();
     let mut differing = Vec::new();
@@ -120,7 +120,7 @@ pub(super) fn keys_that_differ(one: &Bucket, other: &Bucket) -> (Vec<KeyDifferen
         let our = if order.is_le() { ours.next() } else { None };
         let their = if order.is_ge() { theirs.next() } else { None };
         let (key, found) = match (our, their) {
-            (Some(our), Some(their)) if our.digest == their.digest => continue,
+            (Some(our), Some(their)) if our.fingerprint == their.fingerprint => continue,
             (Some(our), Some(_)) => (&our.key, Found::Both),
             (Some(our), None) => (&our.key, Found::First),
             (None, Some(their)) => (&their.key, Found::Second),
@@ -135,18 +135,18 @@ pub(super) fn keys_that_differ(one: &Bucket, other: &Bucket) -> (Vec<KeyDifferen
 mod tests {
     use super::*;
 
-    fn digest(ops: u64, digest: &str) -> Digest {
-        Digest {
+    fn fingerprint(ops: u64, fingerprint: &str) -> Fingerprint {
+        Fingerprint {
             node: 0,
             vector: [("0.00c0ffee00c0ffee".to_owned(), ops)].into(),
             keys: 1,
-            digest: digest.to_owned(),
-            buckets: vec!["same".to_owned(), digest.to_owned()],
+            fingerprint: fingerprint.to_owned(),
+            buckets: vec!["same".to_owned(), fingerprint.to_owned()],
         }
     }
 
-    fn judged(digests: &[(u64, &str)]) -> Verdict {
-        judge(&digests.iter().map(|(ops, text)| digest(*ops, text)).collect::<Vec<_>>())
+    fn judged(fingerprints: &[(u64, &str)]) -> Verdict {
+        judge(&fingerprints.iter().map(|(ops, text)| fingerprint(*ops, text)).collect::<Vec<_>>())
     }
 
     #[test]
@@ -160,12 +160,15 @@ mod tests {
 
     #[test]
     fn buckets_that_differ_are_numbered() {
-        assert_eq!(digest(7, "a").buckets_that_differ(&digest(7, "b")), [1]);
-        assert_eq!(digest(7, "a").buckets_that_differ(&digest(7, "a")), [0; 0]);
+        assert_eq!(fingerprint(7, "a").buckets_that_differ(&fingerprint(7, "b")), [1]);
+        assert_eq!(fingerprint(7, "a").buckets_that_differ(&fingerprint(7, "a")), [0; 0]);
     }
 
     fn bucket(keys: &[(&str, &str)], left_out: u64) -> Bucket {
-        let key = |(key, digest): &(&str, &str)| KeyDigest { key: (*key).to_owned(), digest: (*digest).to_owned() };
+        let key = |(key, fingerprint): &(&str, &str)| KeyFingerprint {
+            key: (*key).to_owned(),
+            fingerprint: (*fingerprint).to_owned(),
+        };
         Bucket { vector: Vector::new(), keys: keys.iter().map(key).collect(), left_out }
     }
 

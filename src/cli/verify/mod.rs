@@ -1,6 +1,6 @@
 //! `causeway verify`: do nodes that have the same ops hold the same state?
 //!
-//! It asks all of them for their digests, tries again while some of them lack ops of others, and, where digests differ
+//! It asks all of them for their fingerprints, tries again while some of them lack ops of others, and, where fingerprints differ
 //! at equal vectors, finds the keys. What follows from answers is worked out in [`compare`].
 
 mod compare;
@@ -18,10 +18,10 @@ use super::client::{Ask, Client, Nodes, OwnNode, shown};
 use super::failure::Failure;
 use super::output::{self, BAD, Cell, GOOD, Table, counted};
 use super::session::seconds;
-use compare::{Bucket, Digest, Found, KeyDifference, Verdict, judge, keys_that_differ};
+use compare::{Bucket, Fingerprint, Found, KeyDifference, Verdict, judge, keys_that_differ};
 
-/// A digest reads a whole store.
-const DIGEST_TIMEOUT: Duration = Duration::from_secs(600);
+/// A fingerprint reads a whole store.
+const FINGERPRINT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How long nodes are left alone between two tries: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -62,24 +62,24 @@ pub(super) async fn run(verify: &Verify, own: OwnNode<'_>) -> Result<(), Failure
         return Err(Failure::Usage(detail.to_owned()));
     }
     let deadline = Instant::now() + Duration::from_secs_f64(verify.wait);
-    let Round { digests, unanswered, verdict } = compare_until(&client, deadline).await?;
+    let Round { fingerprints, unanswered, verdict } = compare_until(&client, deadline).await?;
     let mut differences = Vec::new();
     if let Verdict::Differ(pairs) = &verdict {
         for (one, other) in pairs {
-            differences.push(difference(&client, (&digests[*one], &digests[*other]), deadline).await?);
+            differences.push(difference(&client, (&fingerprints[*one], &fingerprints[*other]), deadline).await?);
         }
     }
-    let outcome = outcome(&verdict, &digests, &unanswered);
+    let outcome = outcome(&verdict, &fingerprints, &unanswered);
     match verify.json {
-        true => output::line(report(&outcome, &digests, &unanswered, &differences))?,
-        false => describe(&outcome, &digests, &differences)?,
+        true => output::line(report(&outcome, &fingerprints, &unanswered, &differences))?,
+        false => describe(&outcome, &fingerprints, &differences)?,
     }
     outcome
 }
 
 /// What one round of questions came to.
 struct Round {
-    digests: Vec<(Url, Digest)>,
+    fingerprints: Vec<(Url, Fingerprint)>,
     unanswered: Vec<(Url, Failure)>,
     verdict: Verdict,
 }
@@ -109,25 +109,25 @@ async fn compare_until(client: &Client, deadline: Instant) -> Result<Round, Fail
 }
 
 async fn ask_all(client: &Client) -> Result<Round, Failure> {
-    let ask = Ask::get("digest").timeout(DIGEST_TIMEOUT);
+    let ask = Ask::get("fingerprint").timeout(FINGERPRINT_TIMEOUT);
     let answers = join_all(client.nodes().iter().map(|node| client.ask_node(node, &ask))).await;
-    let (mut digests, mut unanswered): (Vec<(Url, Digest)>, Vec<_>) = (Vec::new(), Vec::new());
+    let (mut fingerprints, mut unanswered): (Vec<(Url, Fingerprint)>, Vec<_>) = (Vec::new(), Vec::new());
     for (node, answer) in client.nodes().iter().zip(answers) {
-        match answer.and_then(|answer| answer.taken()?.json::<Digest>()) {
-            Ok(digest) => digests.push((node.clone(), digest)),
+        match answer.and_then(|answer| answer.taken()?.json::<Fingerprint>()) {
+            Ok(fingerprint) => fingerprints.push((node.clone(), fingerprint)),
             Err(failure) => unanswered.push((node.clone(), failure)),
         }
     }
     let mut seen: BTreeMap<u32, &Url> = BTreeMap::new();
-    for (url, digest) in &digests {
-        if let Some(first) = seen.insert(digest.node, url) {
+    for (url, fingerprint) in &fingerprints {
+        if let Some(first) = seen.insert(fingerprint.node, url) {
             let (first, url) = (shown(first), shown(url));
-            let detail = format!("{first} and {url} are both node {}: name nodes, not ways to one", digest.node);
+            let detail = format!("{first} and {url} are both node {}: name nodes, not ways to one", fingerprint.node);
             return Err(Failure::NotDone(detail));
         }
     }
-    let verdict = judge(digests.iter().map(|(_, digest)| digest));
-    Ok(Round { verdict, digests, unanswered })
+    let verdict = judge(fingerprints.iter().map(|(_, fingerprint)| fingerprint));
+    Ok(Round { verdict, fingerprints, unanswered })
 }
 
 /// Whether it may answer soon.
@@ -138,10 +138,10 @@ fn is_busy(failure: &Failure) -> bool {
 /// Finds the keys by which two nodes differ.
 async fn difference(
     client: &Client,
-    ((one, digest), (other, another)): (&(Url, Digest), &(Url, Digest)),
+    ((one, fingerprint), (other, another)): (&(Url, Fingerprint), &(Url, Fingerprint)),
     deadline: Instant,
 ) -> Result<Difference, Failure> {
-    let buckets = digest.buckets_that_differ(another);
+    let buckets = fingerprint.buckets_that_differ(another);
     let mut keys: Vec<KeyDifference> = Vec::new();
     let mut done = 0;
     for (count, bucket) in buckets.iter().take(MAX_BUCKETS).enumerate() {
@@ -166,7 +166,7 @@ async fn both_buckets(
     bucket: usize,
     deadline: Instant,
 ) -> Result<Option<(Bucket, Bucket)>, Failure> {
-    let ask = Ask::get("digest").query("bucket", bucket.to_string()).timeout(DIGEST_TIMEOUT);
+    let ask = Ask::get("fingerprint").query("bucket", bucket.to_string()).timeout(FINGERPRINT_TIMEOUT);
     loop {
         let (ours, theirs) = tokio::join!(client.ask_node(one, &ask), client.ask_node(other, &ask));
         let [ours, theirs] = [ours, theirs].map(|answer| answer.and_then(|answer| answer.taken()?.json::<Bucket>()));
@@ -179,7 +179,11 @@ async fn both_buckets(
     }
 }
 
-fn outcome(verdict: &Verdict, digests: &[(Url, Digest)], unanswered: &[(Url, Failure)]) -> Result<(), Failure> {
+fn outcome(
+    verdict: &Verdict,
+    fingerprints: &[(Url, Fingerprint)],
+    unanswered: &[(Url, Failure)],
+) -> Result<(), Failure> {
     match verdict {
         Verdict::Differ(_) => Err(Failure::No("nodes that have the same ops hold different states".to_owned())),
         _ if !unanswered.is_empty() => {
@@ -188,8 +192,8 @@ fn outcome(verdict: &Verdict, digests: &[(Url, Digest)], unanswered: &[(Url, Fai
         }
         Verdict::Equal => Ok(()),
         Verdict::OtherOps => {
-            let ops = |(url, digest): &(Url, Digest)| format!("{} has {} ops", shown(url), digest.ops());
-            let ops: Vec<String> = digests.iter().map(ops).collect();
+            let ops = |(url, fingerprint): &(Url, Fingerprint)| format!("{} has {} ops", shown(url), fingerprint.ops());
+            let ops: Vec<String> = fingerprints.iter().map(ops).collect();
             Err(Failure::NotDone(format!(
                 "could not be compared: the nodes still hold different ops ({}); stop writing, or see with 'causeway \
                  status' whether a link is down",
@@ -201,7 +205,7 @@ fn outcome(verdict: &Verdict, digests: &[(Url, Digest)], unanswered: &[(Url, Fai
 
 fn report(
     outcome: &Result<(), Failure>,
-    digests: &[(Url, Digest)],
+    fingerprints: &[(Url, Fingerprint)],
     unanswered: &[(Url, Failure)],
     differences: &[Difference],
 ) -> String {
@@ -210,8 +214,8 @@ fn report(
         Err(Failure::No(_)) => "differ",
         Err(_) => "not-compared",
     };
-    let answered = digests.iter().map(|(url, Digest { node, vector, keys, digest, .. })| {
-        json!({ "url": shown(url), "node": node, "vector": vector, "keys": keys, "digest": digest })
+    let answered = fingerprints.iter().map(|(url, Fingerprint { node, vector, keys, fingerprint, .. })| {
+        json!({ "url": shown(url), "node": node, "vector": vector, "keys": keys, "fingerprint": fingerprint })
     });
     let silent = unanswered.iter().map(|(url, failure)| json!({ "url": shown(url), "error": failure.to_string() }));
     let nodes: Vec<_> = answered.chain(silent).collect();
@@ -220,12 +224,12 @@ fn report(
 
 fn describe(
     outcome: &Result<(), Failure>,
-    digests: &[(Url, Digest)],
+    fingerprints: &[(Url, Fingerprint)],
     differences: &[Difference],
 ) -> Result<(), Failure> {
-    if let (Ok(()), [(_, Digest { keys, digest, .. }), ..]) = (outcome, digests) {
-        let (nodes, keys) = (digests.len(), counted(*keys, "key"));
-        return output::line(format_args!("{GOOD}equal{GOOD:#}: {nodes} nodes, {keys}, digest {digest}"));
+    if let (Ok(()), [(_, Fingerprint { keys, fingerprint, .. }), ..]) = (outcome, fingerprints) {
+        let (nodes, keys) = (fingerprints.len(), counted(*keys, "key"));
+        return output::line(format_args!("{GOOD}equal{GOOD:#}: {nodes} nodes, {keys}, fingerprint {fingerprint}"));
     }
     for Difference { nodes: [one, other], keys, buckets_left_out, .. } in differences {
         output::line(format_args!("{BAD}differ{BAD:#}: {one} and {other}"))?;

@@ -26,8 +26,8 @@ use utoipa::OpenApi;
 use super::problem::Problem;
 use super::view::NO_STORE;
 use super::{
-    HttpOptions, Shared, cluster, conflicts, digest, headers, keys, latency, many, metrics, pending, query, read, set,
-    status, watch, writes,
+    HttpOptions, Shared, cluster, conflicts, fingerprint, headers, keys, latency, many, metrics, pending, query, read,
+    set, status, watch, writes,
 };
 pub(super) use params::{Acks, IfNoneMatch, PageLimit, SessionHeaders};
 
@@ -56,7 +56,7 @@ const ABOUT: &str = "A replicated key-value store: causal, always writable, with
         keys::keys,
         watch::watch,
         conflicts::conflicts,
-        digest::digest,
+        fingerprint::fingerprint,
         writes::receipt,
         pending::pending,
         latency::latency,

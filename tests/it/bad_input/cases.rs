@@ -123,11 +123,11 @@ fn queries() -> Vec<Case> {
             .member("parameter", "colour"),
         plain("a parameter in capitals", "GET /read?Key=kept", "", 400, "unknown-parameter").member("parameter", "Key"),
         plain("a parameter of the status", "GET /status?verbose=1", "", 400, "unknown-parameter"),
-        plain("a bucket that there is not", "GET /digest?bucket=256", "", 400, "bad-parameter")
+        plain("a bucket that there is not", "GET /fingerprint?bucket=256", "", 400, "bad-parameter")
             .member("parameter", "bucket")
             .member("limit", 255),
-        plain("a bucket with a sign", "GET /digest?bucket=%2B1", "", 400, "bad-parameter"),
-        plain("an empty bucket", "GET /digest?bucket=", "", 400, "bad-parameter"),
+        plain("a bucket with a sign", "GET /fingerprint?bucket=%2B1", "", 400, "bad-parameter"),
+        plain("an empty bucket", "GET /fingerprint?bucket=", "", 400, "bad-parameter"),
         plain("a stray percent sign", "GET /read?key=100%", "", 400, "bad-query"),
         plain("a percent sign with one digit", "GET /read?key=%4", "", 400, "bad-query"),
         plain("a percent sign with letters", "GET /read?key=%zz", "", 400, "bad-query"),

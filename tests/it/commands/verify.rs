@@ -28,7 +28,7 @@ async fn nodes_that_are_on_their_way_are_waited_for() {
         cluster.api(key % 3).set(&format!("key{key}"), "value").await;
     }
     let text = verify(&ports, &["--wait", "30"]).printed();
-    assert!(text.starts_with("equal: 3 nodes, 50 keys, digest "), "{text}");
+    assert!(text.starts_with("equal: 3 nodes, 50 keys, fingerprint "), "{text}");
 
     let report: Value = serde_json::from_str(&verify(&ports, &["--json"]).printed()).unwrap();
     assert_eq!((&report["result"], &report["differences"]), (&json!("equal"), &json!([])));

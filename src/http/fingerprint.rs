@@ -1,8 +1,8 @@
-//! `GET /digest`: the whole state as one short text, by which nodes are compared; and, a bucket at a time, the keys by
+//! `GET /fingerprint`: the whole state as one short text, by which nodes are compared; and, a bucket at a time, the keys by
 //! which they differ.
 //!
-//! Promises: nodes with the same state give the same digests, in whatever order its ops reached them; all of an answer
-//! is of one instant; memory is bounded, however much the store holds. How a digest is made is part of the API
+//! Promises: nodes with the same state give the same fingerprints, in whatever order its ops reached them; all of an answer
+//! is of one instant; memory is bounded, however much the store holds. How a fingerprint is made is part of the API
 //! (`docs/http-api.md`), since two versions may be compared.
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ const STEP_BYTES: usize = 4 * 1024 * 1024;
 
 /// The state that an answer is of.
 #[derive(Serialize, ToSchema)]
-#[schema(as = DigestInstant)]
+#[schema(as = FingerprintInstant)]
 struct Instant {
     node: u32,
     /// Origin → the last of its ops that the state includes.
@@ -40,39 +40,39 @@ struct Instant {
     context: String,
 }
 
-/// Digests of all there is.
+/// Fingerprints of all there is.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Digest)]
+#[schema(as = Fingerprint)]
 struct Whole {
     #[serde(flatten)]
     instant: Instant,
     keys: u64,
-    digest: String,
+    fingerprint: String,
     buckets: Vec<String>,
 }
 
-/// The digests of one bucket's keys.
+/// The fingerprints of one bucket's keys.
 #[derive(Serialize, ToSchema)]
-#[schema(as = DigestOfBucket)]
+#[schema(as = FingerprintOfBucket)]
 struct Bucket {
     #[serde(flatten)]
     instant: Instant,
     bucket: u8,
-    keys: Vec<KeyDigest>,
+    keys: Vec<KeyFingerprint>,
     /// How many more there are, all behind the last one shown.
     left_out: u64,
 }
 
 #[derive(Serialize, ToSchema)]
-struct KeyDigest {
+struct KeyFingerprint {
     key: String,
-    digest: String,
+    fingerprint: String,
 }
 
 /// Either of them.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "for the document")]
-#[schema(as = DigestAnswer)]
+#[schema(as = FingerprintAnswer)]
 #[serde(untagged)]
 enum Either {
     Whole(Whole),
@@ -83,20 +83,20 @@ refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadParameter]);
 
 /// The whole state as one short text, to compare nodes by
 ///
-/// Nodes with equal vectors have equal digests. With `bucket`, the keys of one of the 256 buckets.
+/// Nodes with equal vectors have equal fingerprints. With `bucket`, the keys of one of the 256 buckets.
 #[utoipa::path(
-    get, path = "/digest", operation_id = "digest", tag = "data",
+    get, path = "/fingerprint", operation_id = "fingerprint", tag = "data",
     params(("bucket" = Option<u8>, Query, description = "0 to 255: the keys of this bucket")),
     responses(
-        (status = 200, description = "Digests", body = Either),
+        (status = 200, description = "Fingerprints", body = Either),
         Refusals,
     ),
 )]
-pub(super) async fn digest(State(app): Shared, request: Request) -> Result<Response, Problem> {
+pub(super) async fn fingerprint(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [bucket] = query::params(request.uri().query(), ["bucket"])?;
     let bucket = bucket.as_deref().map(bucket_of_parameter).transpose()?;
     let permit = app.walks.clone().try_acquire_owned().map_err(|_| {
-        let detail = format!("{MAX_WALKS} digests are being made already, and each reads the whole store");
+        let detail = format!("{MAX_WALKS} fingerprints are being made already, and each reads the whole store");
         Problem::new(Kind::Overloaded, detail).with("limit", MAX_WALKS)
     })?;
     // The other end lives as long as somebody waits for the answer.
@@ -129,12 +129,12 @@ fn whole(app: &App, walk: &Walk) -> Result<Whole, Problem> {
     walk.each(|key, siblings| {
         keys += 1;
         let bucket = &mut buckets[usize::from(bucket_of(&key))];
-        *bucket = chained(&[*bucket, key_digest(&key, siblings)]);
+        *bucket = chained(&[*bucket, key_fingerprint(&key, siblings)]);
     })?;
     Ok(Whole {
         instant: instant(app, walk.snapshot),
         keys,
-        digest: text(chained(&buckets)),
+        fingerprint: text(chained(&buckets)),
         buckets: buckets.into_iter().map(text).collect(),
     })
 }
@@ -147,8 +147,8 @@ fn of_bucket(app: &App, walk: &Walk, bucket: u8) -> Result<Bucket, Problem> {
     walk.each(|key, siblings| {
         if bucket_of(&key) != bucket {
         } else if left_out == 0 && keys.len() < limits.entries && room.takes(key.len()) {
-            let digest = text(key_digest(&key, siblings));
-            keys.push(KeyDigest { key, digest });
+            let fingerprint = text(key_fingerprint(&key, siblings));
+            keys.push(KeyFingerprint { key, fingerprint });
         } else {
             left_out += 1;
         }
@@ -178,7 +178,7 @@ impl Walk<'_> {
         let mut step = 1;
         loop {
             if self.gone.is_closed() {
-                return Err(Problem::new(Kind::Internal, "nobody waits for this digest any more"));
+                return Err(Problem::new(Kind::Internal, "nobody waits for this fingerprint any more"));
             }
             let found = self.snapshot.keys("", after.as_deref(), step)?;
             let is_last = found.len() < step;
@@ -200,7 +200,7 @@ fn bucket_of(key: &str) -> u8 {
 
 /// Of the key, and of the dots and values of its siblings, in order of the dots: where they came in this node's order
 /// of arrival is no part of the state that nodes share.
-fn key_digest(key: &str, siblings: &Siblings) -> u128 {
+fn key_fingerprint(key: &str, siblings: &Siblings) -> u128 {
     let mut siblings: Vec<_> = siblings.iter().collect();
     siblings.sort_by_key(|sibling| sibling.dot);
     let mut hash = Xxh3::new();
@@ -216,13 +216,13 @@ fn key_digest(key: &str, siblings: &Siblings) -> u128 {
     hash.digest128()
 }
 
-fn chained(digests: &[u128]) -> u128 {
-    let bytes: Vec<u8> = digests.iter().flat_map(|digest| digest.to_be_bytes()).collect();
+fn chained(fingerprints: &[u128]) -> u128 {
+    let bytes: Vec<u8> = fingerprints.iter().flat_map(|fingerprint| fingerprint.to_be_bytes()).collect();
     xxh3_128(&bytes)
 }
 
-fn text(digest: u128) -> String {
-    format!("{digest:032x}")
+fn text(fingerprint: u128) -> String {
+    format!("{fingerprint:032x}")
 }
 
 #[cfg(test)]
@@ -241,28 +241,28 @@ mod tests {
 
     #[test]
     fn the_order_of_arrival_does_not_count_and_all_else_does() {
-        let digest = key_digest("k", &siblings(&[(0, 1, "a"), (1, 2, "b")]));
-        assert_eq!(digest, key_digest("k", &siblings(&[(0, 9, "a"), (1, 3, "b")])));
+        let fingerprint = key_fingerprint("k", &siblings(&[(0, 1, "a"), (1, 2, "b")]));
+        assert_eq!(fingerprint, key_fingerprint("k", &siblings(&[(0, 9, "a"), (1, 3, "b")])));
         for (key, other) in [
             ("l", &[(0, 1, "a"), (1, 2, "b")][..]),
             ("k", &[(0, 1, "a")]),
             ("k", &[(0, 1, "b"), (1, 2, "a")]),
             ("k", &[(0, 1, "a"), (2, 2, "b")]),
         ] {
-            assert_ne!(digest, key_digest(key, &siblings(other)), "{key} {other:?}");
+            assert_ne!(fingerprint, key_fingerprint(key, &siblings(other)), "{key} {other:?}");
         }
     }
 
-    /// Nodes of different versions are compared: how digests are made must not change by accident.
+    /// Nodes of different versions are compared: how fingerprints are made must not change by accident.
     #[test]
-    fn digests_are_made_as_the_documentation_says() {
+    fn fingerprints_are_made_as_the_documentation_says() {
         let dot = "0.0000000000000007.1";
         let mut bytes = Vec::new();
         for part in ["k", dot, "value"] {
             bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
             bytes.extend_from_slice(part.as_bytes());
         }
-        assert_eq!(key_digest("k", &siblings(&[(0, 1, "value")])), xxh3_128(&bytes));
+        assert_eq!(key_fingerprint("k", &siblings(&[(0, 1, "value")])), xxh3_128(&bytes));
         assert_eq!(bucket_of("k"), xxh3_64(b"k").to_be_bytes()[0]);
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /digest`: equal states have equal digests, and where they differ is found.
+//! `GET /fingerprint`: equal states have equal fingerprints, and where they differ is found.
 
 use std::sync::atomic::Ordering;
 
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::local::{Cluster, Node, Setup};
 use crate::support::until;
 
-async fn digest(node: &Node) -> Value {
-    let reply = node.get("/digest").await;
+async fn fingerprint(node: &Node) -> Value {
+    let reply = node.get("/fingerprint").await;
     assert_eq!(reply.status, 200, "{}", reply.body);
     reply.json()
 }
@@ -20,10 +20,10 @@ fn differing(one: &Value, other: &Value) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn nodes_that_converged_have_one_digest_whatever_came_first() {
+async fn nodes_that_converged_have_one_fingerprint_whatever_came_first() {
     let cluster = Cluster::of(3).await;
     let [one, other, _] = &cluster.nodes[..] else { unreachable!() };
-    assert_eq!(digest(one).await["digest"], digest(other).await["digest"], "of nothing");
+    assert_eq!(fingerprint(one).await["fingerprint"], fingerprint(other).await["fingerprint"], "of nothing");
 
     for (a, b) in [(0, 1), (0, 2), (1, 2)] {
         cluster.link(a, b, false);
@@ -36,8 +36,8 @@ async fn nodes_that_converged_have_one_digest_whatever_came_first() {
         assert_eq!(node.set("", values.into(), &[]).await.status, 200);
         contexts.push(node.put(&format!("only at {index}"), "value").await);
     }
-    let apart = (digest(one).await, digest(other).await);
-    assert_ne!(apart.0["digest"], apart.1["digest"]);
+    let apart = (fingerprint(one).await, fingerprint(other).await);
+    assert_ne!(apart.0["fingerprint"], apart.1["fingerprint"]);
     assert_eq!(apart.0["keys"], 201);
 
     for (a, b) in [(0, 1), (0, 2), (1, 2)] {
@@ -46,11 +46,11 @@ async fn nodes_that_converged_have_one_digest_whatever_came_first() {
     for context in contexts {
         cluster.all_reach(&context).await;
     }
-    let first = digest(one).await;
+    let first = fingerprint(one).await;
     assert_eq!(first["keys"], 203);
     for node in &cluster.nodes {
-        let another = digest(node).await;
-        for part in ["vector", "keys", "digest", "buckets"] {
+        let another = fingerprint(node).await;
+        for part in ["vector", "keys", "fingerprint", "buckets"] {
             assert_eq!(first[part], another[part], "{part}");
         }
     }
@@ -67,13 +67,13 @@ async fn a_key_that_differs_is_found_by_its_bucket() {
     cluster.all_reach(&context).await;
     cluster.link(0, 1, false);
     one.put("key7", "another").await;
-    let (at_one, at_other) = (digest(one).await, digest(other).await);
-    assert_ne!(at_one["digest"], at_other["digest"]);
+    let (at_one, at_other) = (fingerprint(one).await, fingerprint(other).await);
+    assert_ne!(at_one["fingerprint"], at_other["fingerprint"]);
     assert_ne!(at_one["vector"], at_other["vector"]);
     let buckets = differing(&at_one, &at_other);
     assert_eq!(buckets.len(), 1);
 
-    let path = format!("/digest?bucket={}", buckets[0]);
+    let path = format!("/fingerprint?bucket={}", buckets[0]);
     let (at_one, at_other) = (one.get(&path).await.json(), other.get(&path).await.json());
     assert_eq!((&at_one["bucket"], &at_one["left_out"]), (&buckets[0].into(), &0.into()));
     let keys = |answer: &Value| answer["keys"].as_array().unwrap().clone();
@@ -91,7 +91,7 @@ async fn a_bucket_shows_no_more_keys_than_a_request_may_have() {
     }
     let (mut keys, mut left_out) = (Vec::new(), 0);
     for bucket in 0..256 {
-        let answer = node.get(&format!("/digest?bucket={bucket}")).await.json();
+        let answer = node.get(&format!("/fingerprint?bucket={bucket}")).await.json();
         let shown = answer["keys"].as_array().unwrap();
         assert!(shown.len() == 2 || answer["left_out"] == 0, "{answer}");
         keys.extend(shown.iter().map(|key| key["key"].as_str().unwrap().to_owned()));
@@ -108,10 +108,11 @@ async fn there_are_two_at_once_and_who_goes_away_makes_room() {
     let (node, storage) = Node::with_faults(Setup::default()).await;
     node.put("key", "value").await;
     storage.hold_snapshots.store(true, Ordering::SeqCst);
-    let waiting: Vec<_> = (0..2).map(|_| tokio::spawn(node.request(reqwest::Method::GET, "/digest").send())).collect();
+    let waiting: Vec<_> =
+        (0..2).map(|_| tokio::spawn(node.request(reqwest::Method::GET, "/fingerprint").send())).collect();
     let refused = async || {
         // What is let in waits with the others; give it up.
-        let reply = node.request(reqwest::Method::GET, "/digest?bucket=1");
+        let reply = node.request(reqwest::Method::GET, "/fingerprint?bucket=1");
         let reply = reply.timeout(std::time::Duration::from_millis(200)).send().await.ok()?;
         Some(reply)
     };
@@ -122,6 +123,6 @@ async fn there_are_two_at_once_and_who_goes_away_makes_room() {
 
     waiting.iter().for_each(|request| request.abort());
     storage.hold_snapshots.store(false, Ordering::SeqCst);
-    let taken = async || (node.get("/digest").await.status == 200).then_some(());
+    let taken = async || (node.get("/fingerprint").await.status == 200).then_some(());
     until(taken, async || "there is never room again".to_owned()).await;
 }
