@@ -220,7 +220,7 @@ fn other(link: &LinkFacts, told: Option<Told>) -> NodeView {
 /// seconds. The last is `closed`.
 #[utoipa::path(
     get, path = "/cluster/events", operation_id = "cluster_events", tag = "cluster",
-    responses((status = 200, description = "Events", body = String, content_type = "text/event-stream"), Refusals),
+    responses((status = 200, description = "Events", body = ref("#/components/schemas/Event"), content_type = "text/event-stream"), Refusals),
 )]
 pub(super) async fn events(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [] = query::params(request.uri().query(), [])?;

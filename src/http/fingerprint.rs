@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use utoipa::ToSchema;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
-use super::openapi::refusals::refusals;
+use super::openapi::{self, refusals::refusals};
 use super::problem::{self, Kind, Problem};
 use super::view::{self, Room};
 use super::{App, Shared, blocking, query};
@@ -86,7 +86,7 @@ refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadParameter]);
 /// Nodes with equal vectors have equal fingerprints. With `bucket`, the keys of one of the 256 buckets.
 #[utoipa::path(
     get, path = "/fingerprint", operation_id = "fingerprint", tag = "data",
-    params(("bucket" = Option<u8>, Query, description = "0 to 255: the keys of this bucket")),
+    params(openapi::Bucket),
     responses(
         (status = 200, description = "Fingerprints", body = Either),
         Refusals,

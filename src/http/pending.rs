@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::openapi::refusals::refusals;
+use super::openapi::{self, refusals::refusals};
 use super::problem::{self, Kind, Problem, shown};
 use super::query::bad_value;
 use super::view::{self, time};
@@ -53,7 +53,7 @@ refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadParameter, Ki
 /// Of this node's log, by the newest that the peer said: only the keys that it names can get siblings there.
 #[utoipa::path(
     get, path = "/pending", operation_id = "pending", tag = "cluster",
-    params(("peer" = u32, Query, description = "The peer's id")),
+    params(openapi::Peer),
     responses((status = 200, description = "What waits", body = Pending), Refusals),
 )]
 pub(super) async fn pending(State(app): Shared, request: Request) -> Result<Response, Problem> {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::openapi::refusals::refusals;
-use super::openapi::{Acks, SessionHeaders};
+use super::openapi::{Acks, IdempotencyKey, SessionHeaders};
 use super::problem::{self, Kind, Problem};
 use super::session::{self, Session};
 use super::{Shared, body, headers, json, query, spans, view};
@@ -61,7 +61,7 @@ enum ReplacesName {
             description = "`held`: all that this node holds for these keys; the default without `Causal-Context`. \
                 `seen`: only what the client has seen; the default with one, refused without",
         ),
-        ("Idempotency-Key" = Option<String>, Header, description = "A name for this write, of 1 to 64 visible ASCII characters: sent again, it is made once"),
+        IdempotencyKey,
         Acks,
         SessionHeaders,
     ),

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use self::cursor::Cursor;
 use self::log::Batch;
 pub(super) use self::log::WatchedLog;
+use super::openapi::Cursors;
 use super::openapi::refusals::refusals;
 use super::problem::{self, Kind, Problem};
 use super::sse::{self, Ended, Events};
@@ -46,10 +47,9 @@ refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadCursor, Kind:
     get, path = "/watch", operation_id = "watch", tag = "data",
     params(
         ("prefix" = Option<String>, Query, description = "Only keys that begin so"),
-        ("after" = Option<String>, Query, description = "The `id` of the last event that came; `0` for the first op of the log"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The same; it goes before `after`"),
+        Cursors,
     ),
-    responses((status = 200, description = "Events", body = String, content_type = "text/event-stream"), Refusals),
+    responses((status = 200, description = "Events", body = ref("#/components/schemas/Event"), content_type = "text/event-stream"), Refusals),
 )]
 pub(super) async fn watch(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [prefix, after] = query::params(request.uri().query(), ["prefix", "after"])?;

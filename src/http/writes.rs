@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::cluster::PATIENCE;
+use super::openapi::DotInPath;
 use super::openapi::refusals::refusals;
 use super::problem::{self, Kind, Problem, shown};
 use super::status::names;
@@ -81,7 +82,7 @@ refusals!(Refusals: query::NONE_KNOWN, problem::OF_STORE, &[Kind::BadDot, Kind::
 /// Which nodes have it and since when, which lack it and why. All peers are asked, for a second at most.
 #[utoipa::path(
     get, path = "/writes/{dot}", operation_id = "receipt", tag = "cluster",
-    params(("dot" = String, Path, description = "The write's name, as `PATCH /set` answered it")),
+    params(DotInPath),
     responses((status = 200, description = "The receipt", body = Report), Refusals),
 )]
 pub(super) async fn receipt(State(app): Shared, Path(dot): Path<String>, uri: Uri) -> Result<Response, Problem> {

@@ -1,5 +1,6 @@
 """What schemathesis needs to know of Causeway besides its document. NODE_URL says where the node is."""
 
+import itertools
 import json
 import os
 import urllib.request
@@ -8,22 +9,30 @@ import schemathesis
 from hypothesis import strategies
 
 
-def tokens():
-    """Causal contexts of this node, the first of them long out of date: writing with it makes siblings."""
-    found = []
+def writes():
+    """Causal contexts and dots of this node, the first context long out of date: writing with it makes siblings."""
+    contexts, dots = [], []
     for number in range(8):
         body = json.dumps({"values": {f"seen-{number % 3}": str(number)}}).encode()
         url = os.environ["NODE_URL"] + "/set"
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="PATCH")
         with urllib.request.urlopen(request) as answer:
-            found.append(answer.headers["Causal-Context"])
-    return found
+            contexts.append(answer.headers["Causal-Context"])
+            dots.append(json.load(answer)["dot"])
+    return contexts, dots
 
 
-TOKENS = tokens()
+TOKENS, DOTS = writes()
+NAMES = itertools.count()
 
 # A token has a checksum, so none can be made up.
 schemathesis.openapi.format("causal-context", strategies.sampled_from(TOKENS))
+# One that nobody made is a 404.
+schemathesis.openapi.format("dot", strategies.sampled_from([*DOTS, "0.00c0ffee00c0ffee.7"]))
+# Cursors of another log are told by the op that they name.
+schemathesis.openapi.format("cursor", strategies.just("0"))
+# A name stands for one write.
+schemathesis.openapi.format("idempotency-key", strategies.builds(lambda: f"write-{next(NAMES)}"))
 
 
 @schemathesis.hook

@@ -1,4 +1,4 @@
-//! Schemas that settings of the node bound.
+//! Schemas of parameters and bodies that no type here describes, and of those that settings of the node bound.
 
 use serde_json::{Map, Value, json};
 
@@ -48,6 +48,23 @@ pub(super) fn schemas(limits: &Limits, members: usize) -> Map<String, Value> {
             ],
         },
         "PageLimit": {"type": "integer", "minimum": 1, "maximum": page_keys},
+        "NodeId": {"type": "integer", "minimum": 0, "maximum": u32::MAX},
+        "Bucket": {"type": "integer", "minimum": 0, "maximum": u8::MAX},
+        "Dot": {"type": "string", "format": "dot", "examples": ["0.00c0ffee00c0ffee.7"]},
+        "Cursor": {"type": "string", "format": "cursor", "examples": ["0"]},
+        "IdempotencyKey": {
+            "type": "string", "format": "idempotency-key", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$",
+        },
+        "Event": {
+            "type": "object",
+            "description": "A server-sent event. Its data is JSON, in one line.",
+            "required": ["event", "data"],
+            "properties": {
+                "event": {"type": "string", "enum": ["start", "change", "cursor", "cluster", "closed"]},
+                "id": {"type": "string"},
+                "data": {"type": "string"},
+            },
+        },
     });
     match schemas {
         Value::Object(schemas) => schemas,

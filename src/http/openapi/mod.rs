@@ -29,7 +29,9 @@ use super::{
     HttpOptions, Shared, cluster, conflicts, fingerprint, headers, keys, latency, many, metrics, pending, query, read,
     set, status, watch, writes,
 };
-pub(super) use params::{Acks, IfNoneMatch, PageLimit, SessionHeaders};
+pub(super) use params::{
+    Acks, Bucket, Cursors, DotInPath, IdempotencyKey, IfNoneMatch, PageLimit, Peer, SessionHeaders,
+};
 
 /// What is not about one operation.
 const ABOUT: &str = "A replicated key-value store: causal, always writable, with siblings for writes that did not know \

@@ -55,6 +55,64 @@ impl IntoParams for PageLimit {
     }
 }
 
+/// `dot` in a path.
+pub(crate) struct DotInPath;
+
+impl IntoParams for DotInPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "The write's name, as `PATCH /set` answered it.";
+        vec![required(ParameterIn::Path, "dot", description, bounded("Dot"))]
+    }
+}
+
+/// `Idempotency-Key`.
+pub(crate) struct IdempotencyKey;
+
+impl IntoParams for IdempotencyKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "A name for this write: sent again under it, it is made once.";
+        vec![optional(ParameterIn::Header, "Idempotency-Key", description, bounded("IdempotencyKey"))]
+    }
+}
+
+/// `after` and `Last-Event-ID` of a watch.
+pub(crate) struct Cursors;
+
+impl IntoParams for Cursors {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let after = "The `id` of the last event that came; `0` for the first op of the log.";
+        let header = "The same; it goes before `after`.";
+        vec![
+            optional(ParameterIn::Query, "after", after, bounded("Cursor")),
+            optional(ParameterIn::Header, "Last-Event-ID", header, bounded("Cursor")),
+        ]
+    }
+}
+
+/// `bucket`.
+pub(crate) struct Bucket;
+
+impl IntoParams for Bucket {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "The keys of this one of the 256 buckets.";
+        vec![optional(ParameterIn::Query, "bucket", description, bounded("Bucket"))]
+    }
+}
+
+/// `peer`.
+pub(crate) struct Peer;
+
+impl IntoParams for Peer {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![required(ParameterIn::Query, "peer", "The peer's id.", bounded("NodeId"))]
+    }
+}
+
+fn required(place: ParameterIn, name: &str, description: &str, schema: RefOr<Schema>) -> Parameter {
+    let parameter = ParameterBuilder::new().name(name).parameter_in(place).required(Required::True);
+    parameter.description(Some(description)).schema(Some(schema)).build()
+}
+
 fn optional(place: ParameterIn, name: &str, description: &str, schema: impl Into<RefOr<Schema>>) -> Parameter {
     let parameter = ParameterBuilder::new().name(name).parameter_in(place).required(Required::False);
     parameter.description(Some(description)).schema(Some(schema)).build()
