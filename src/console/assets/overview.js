@@ -175,7 +175,7 @@ function healed(peer, { answer, error }) {
   const few = answer.ops_looked_at < answer.ops;
   return [
     h("p", {}, `${count(answer.ops, "write")}, ${bytes(answer.bytes)}`, answer.oldest ? [", the oldest from ", when(answer.oldest)] : "",
-      ". They write these keys; only these can get a second value there, where they were written on both sides:",
+      `. They write ${answer.keys.length === 1 ? "this key" : `these ${answer.keys.length} keys`}; only there can it get a second value, where both sides wrote:`,
       few ? ` (Keys of the first ${count(answer.ops_looked_at, "write")}.)` : ""),
     h("ul", { class: "keys" }, answer.keys.map(({ key, dot }) => h("li", { "data-key": key }, keyLink(key), " ", writeLink(dot)))),
     answer.keys_left_out ? h("p", { class: "muted" }, `and ${count(answer.keys_left_out, "more key")}`) : null,

@@ -114,7 +114,7 @@ function around(cluster, node) {
   if (cluster.link(node, cluster.self).state === "up") {
     words.push(`The way back works: what ${node.name} sends arrives here. So the link is cut in one direction only.`);
   } else {
-    words.push(`If it runs, it goes on taking writes; keys written on both sides meanwhile can get two values.`);
+    words.push(`If ${node.name} runs, it goes on taking writes; keys written on both sides meanwhile can get two values.`);
   }
   return [words.join(" ")];
 }
