@@ -37,6 +37,11 @@ schemathesis.openapi.format("idempotency-key", strategies.builds(lambda: f"write
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """`replaces=seen` needs a context. A document can't say that one parameter asks for another."""
-    if (case.query or {}).get("replaces") == "seen" and "Causal-Context" not in (case.headers or {}):
+    """What a document can't say of a request."""
+    headers = case.headers or {}
+    # `replaces=seen` needs a context: one parameter asks for another.
+    if (case.query or {}).get("replaces") == "seen" and "Causal-Context" not in headers:
         case.headers["Causal-Context"] = TOKENS[0]
+    # A name is good for one write; the same one is sent again with other values.
+    if str(headers.get("Idempotency-Key", "")).startswith("write-"):
+        case.headers["Idempotency-Key"] = f"write-{next(NAMES)}"
