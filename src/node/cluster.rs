@@ -121,7 +121,8 @@ impl NodeHandle {
         let visible = self.logged(dot)?.and_then(|stored| self.shared.history.visible_at(stored.position));
         let has = view.ancestry.covers(&view.vector, dot);
         let waits_for = if has { Vec::new() } else { view.waiting_for.iter().copied().collect() };
-        Ok(Receipt { dot, has, visible_ms: visible.map(|at| at.0), waits_for })
+        // Between its commit and the next view it is in the history only.
+        Ok(Receipt { dot, has, visible_ms: visible.filter(|_| has).map(|at| at.0), waits_for })
     }
 
     /// An op, if the log has it.
@@ -165,7 +166,7 @@ impl NodeHandle {
     /// How long this node's own writes took to reach a peer, step by step (of [`STEP_MS`](super::STEP_MS)), each with
     /// when it began. Steps without writes are left out.
     pub fn latencies(&self, link: &LinkView) -> Vec<(WallMs, Latency)> {
-        link.node.map_or_else(Vec::new, |node| self.shared.history.latencies(node))
+        link.node.map_or_else(Vec::new, |node| self.shared.history.latencies(node, super::wall_now()))
     }
 
     /// Asks all peers for their facts, for `wait` at most; what each told last, in the order of the configured list. Facts

@@ -24,15 +24,15 @@ const FIRST_CLASS_US: u64 = 64;
 const CLASSES: usize = 128;
 
 /// What a node remembers.
-#[derive(Default)]
 pub(super) struct History {
     commits: Mutex<Commits>,
     latencies: Mutex<BTreeMap<NodeId, VecDeque<Step>>>,
 }
 
-#[derive(Default)]
 struct Commits {
     visible: VecDeque<CommitTime>,
+    /// The position of the last op that became visible, in this run or before it.
+    through: u64,
     /// Of the origin that this node writes under now.
     own: Option<Origin>,
     accepted: VecDeque<OwnOps>,
@@ -62,6 +62,12 @@ struct Step {
 }
 
 impl History {
+    /// Of a node that starts with the ops up to a position.
+    pub(super) fn behind(position: u64) -> Self {
+        let commits = Commits { visible: VecDeque::new(), through: position, own: None, accepted: VecDeque::new() };
+        Self { commits: Mutex::new(commits), latencies: Mutex::default() }
+    }
+
     /// Own ops were staged for a commit, the first of them then.
     pub(super) fn accepted(&self, ops: OpRange, accepted: Instant) {
         let mut commits = lock(&self.commits);
@@ -77,12 +83,11 @@ impl History {
 
     /// The ops up to a position became visible.
     pub(super) fn visible(&self, through: u64, at: WallMs) {
-        let visible = &mut lock(&self.commits).visible;
-        // Before the first there is nothing, or what an earlier run made visible: when is not known.
-        let after = visible.back().map_or(through.saturating_sub(1), |last| last.through);
-        visible.push_back(CommitTime { after, through, at });
-        if visible.len() > MAX_COMMITS {
-            visible.pop_front();
+        let commits = &mut *lock(&self.commits);
+        let after = std::mem::replace(&mut commits.through, through);
+        commits.visible.push_back(CommitTime { after, through, at });
+        if commits.visible.len() > MAX_COMMITS {
+            commits.visible.pop_front();
         }
     }
 
@@ -124,16 +129,14 @@ impl History {
 
     /// How long own writes took to reach a peer in the last minute.
     pub(super) fn recent_latency(&self, peer: NodeId, now: WallMs) -> Option<Latency> {
-        let since = (now.0 / STEP_MS).saturating_sub(RECENT_STEPS);
         let latencies = lock(&self.latencies);
-        let steps = latencies.get(&peer)?.iter().filter(|step| step.number >= since);
-        summary(steps)
+        summary(since(latencies.get(&peer)?, now, RECENT_STEPS))
     }
 
-    /// The same, step by step, each with when it began. Steps without writes are left out.
-    pub(super) fn latencies(&self, peer: NodeId) -> Vec<(WallMs, Latency)> {
+    /// The same of the last 15 minutes, step by step, each with when it began. Steps without writes are left out.
+    pub(super) fn latencies(&self, peer: NodeId, now: WallMs) -> Vec<(WallMs, Latency)> {
         let latencies = lock(&self.latencies);
-        let steps = latencies.get(&peer).into_iter().flatten();
+        let steps = latencies.get(&peer).into_iter().flat_map(|steps| since(steps, now, MAX_STEPS as u64));
         steps.filter_map(|step| Some((WallMs(step.number * STEP_MS), summary([step].into_iter())?))).collect()
     }
 }
@@ -146,6 +149,12 @@ impl Step {
         let class = &mut self.classes[class(us)];
         *class = class.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
     }
+}
+
+/// The steps that are at most so many steps old.
+fn since(steps: &VecDeque<Step>, now: WallMs, count: u64) -> impl Iterator<Item = &Step> {
+    let first = (now.0 / STEP_MS).saturating_sub(count);
+    steps.iter().filter(move |step| step.number >= first)
 }
 
 fn summary<'a>(steps: impl Iterator<Item = &'a Step>) -> Option<Latency> {
@@ -220,20 +229,20 @@ mod tests {
 
     #[test]
     fn it_is_known_when_an_op_became_visible_in_this_run() {
-        let history = History::default();
+        let history = History::behind(8);
         for (through, at) in [(10, 1_000), (12, 2_000), (13, 3_000)] {
             history.visible(through, WallMs(at));
         }
         let at = |position| history.visible_at(position).map(|at| at.0);
         assert_eq!(
-            [at(9), at(10), at(11), at(12), at(13), at(14)],
-            [None, Some(1_000), Some(2_000), Some(2_000), Some(3_000), None]
+            [at(8), at(9), at(10), at(11), at(12), at(13), at(14)],
+            [None, Some(1_000), Some(1_000), Some(2_000), Some(2_000), Some(3_000), None]
         );
     }
 
     #[test]
     fn latencies_are_of_the_ops_that_were_acknowledged() {
-        let (history, start, peer) = (History::default(), Instant::now(), NodeId(1));
+        let (history, start, peer) = (History::behind(0), Instant::now(), NodeId(1));
         let after = |ms| start + Duration::from_millis(ms);
         history.accepted(range(1, 90), start);
         history.accepted(range(91, 100), after(5));
@@ -249,7 +258,10 @@ mod tests {
         let latency = history.recent_latency(peer, WallMs(1_000_000)).expect("of a hundred ops");
         assert_eq!((latency.ops, latency.max_us), (100, 10_000));
         assert!((8_000..=10_000).contains(&latency.p50_us), "{latency:?}");
-        assert_eq!(history.latencies(peer), [(WallMs(1_000_000), latency)]);
+        let steps_at = |now| history.latencies(peer, WallMs(now));
+        assert_eq!(steps_at(1_000_000), [(WallMs(1_000_000), latency)]);
+        assert_eq!(steps_at(1_900_000), [(WallMs(1_000_000), latency)], "15 minutes later");
+        assert_eq!(steps_at(1_905_000), [], "not longer, however few steps there are");
         assert_eq!(history.recent_latency(peer, WallMs(2_000_000)), None);
         assert_eq!(history.recent_latency(NodeId(2), WallMs(1_000_000)), None);
     }

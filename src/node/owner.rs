@@ -79,7 +79,8 @@ pub fn start(
         addresses: addresses.into(),
     };
     let (question_senders, questions) = replica_options.peers.iter().map(|_| mpsc::channel(MAX_QUESTIONS)).unzip();
-    let (peers, history) = (Peers::new(question_senders), Arc::new(History::default()));
+    let history = Arc::new(History::behind(recovered.checkpoint.position));
+    let peers = Peers::new(question_senders);
     let (order_senders, orders) = replica_options.peers.iter().map(|_| mpsc::channel(1)).unzip();
     let replica = Replica::new(replica_options, seed, recovered);
     let (view_sender, view) = watch::channel(Arc::new(replica.view()));
