@@ -9,14 +9,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::openapi::{self, refusals::refusals};
-use super::problem::{self, Kind, Problem, shown};
+use super::problem::{self, Kind, Problem};
 use super::query::bad_value;
 use super::view::{self, time};
 use super::{App, Shared, blocking, query};
-use crate::causality::NodeId;
+use crate::causality::{Dot, NodeId};
 use crate::format;
-use crate::replica::OpRange;
-use crate::storage::{BatchLimit, StorageError};
+use crate::replica::{Key, OpRange};
+use crate::storage::BatchLimit;
 
 /// Of more ops, only the first are looked at.
 const LOOKED_AT: BatchLimit = BatchLimit { ops: 10_000, bytes: 8 << 20 };
@@ -46,6 +46,12 @@ struct KeyView {
     dot: String,
 }
 
+impl From<(Key, Dot)> for KeyView {
+    fn from((key, dot): (Key, Dot)) -> Self {
+        Self { key: key.to_string(), dot: dot.to_string() }
+    }
+}
+
 refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadParameter, Kind::UnknownPeer]);
 
 /// What waits for a peer
@@ -71,21 +77,20 @@ fn report(app: &App, peer: NodeId) -> Result<Pending, Problem> {
     })?;
     let lacks = view.lacks(link);
     let stored = app.node.ops(&lacks, LOOKED_AT)?;
-    let mut keys: BTreeMap<String, String> = BTreeMap::new();
+    let mut keys: BTreeMap<Key, Dot> = BTreeMap::new();
     for op in &stored {
         let decoded = format::op::decode(&op.bytes);
         let decoded =
             decoded.map_err(|error| Problem::new(Kind::StorageUnreadable, format!("op {}: {error}", op.dot)))?;
-        keys.extend(decoded.entries.iter().map(|entry| (shown(&entry.key), op.dot.to_string())));
+        keys.extend(decoded.entries.into_iter().map(|entry| (entry.key, op.dot)));
     }
     let keys_left_out = keys.len().saturating_sub(MAX_KEYS);
-    let oldest: Result<_, StorageError> = app.node.oldest(&lacks);
     Ok(Pending {
         peer: peer.0,
         ops: lacks.iter().map(OpRange::count).sum(),
         bytes: app.node.op_bytes(&lacks)?,
-        oldest: oldest?.map(time),
-        keys: keys.into_iter().take(MAX_KEYS).map(|(key, dot)| KeyView { key, dot }).collect(),
+        oldest: app.node.oldest(&lacks)?.map(time),
+        keys: keys.into_iter().take(MAX_KEYS).map(KeyView::from).collect(),
         keys_left_out,
         ops_looked_at: stored.len(),
     })
