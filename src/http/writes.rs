@@ -1,5 +1,6 @@
 //! `GET /writes/{dot}`: the receipt of one write: which nodes have it and since when, which lack it and why.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
@@ -85,8 +86,13 @@ refusals!(Refusals: query::NONE_KNOWN, problem::OF_STORE, &[Kind::BadDot, Kind::
     params(DotInPath),
     responses((status = 200, description = "The receipt", body = Report), Refusals),
 )]
-pub(super) async fn receipt(State(app): Shared, Path(dot): Path<String>, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn receipt(
+    State(app): Shared,
+    dot: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let [] = query::params(uri.query(), [])?;
+    let Path(dot) = dot.map_err(|_| Problem::new(Kind::BadDot, "the path is not UTF-8"))?;
     let dot: Dot = dot.parse().map_err(|error| Problem::new(Kind::BadDot, format!("{error}")))?;
     if dot.counter > MAX_COUNTER {
         return Err(Problem::new(Kind::BadDot, format!("{dot} has a counter that can't be")));

@@ -155,6 +155,7 @@ fn names() -> Vec<Case> {
         plain("a write that nobody made", "GET /writes/0.00c0ffee00c0ffee.7", "", 404, "unknown-write"),
         plain("a dot that is none", "GET /writes/seven", "", 400, "bad-dot"),
         plain("a dot with a counter too high", &too_high, "", 400, "bad-dot"),
+        plain("a dot that is not UTF-8", "GET /writes/%ff", "", 400, "bad-dot"),
         plain("no dot", "GET /writes/", "", 404, "not-found"),
         plain("a peer that there is not", "GET /pending?peer=7", "", 404, "unknown-peer").member("peer", 7),
         plain("a peer that is no number", "GET /pending?peer=x", "", 400, "bad-parameter").member("parameter", "peer"),
