@@ -24,8 +24,9 @@ struct Page<'a> {
     next: Option<&'a str>,
 }
 
-/// How many keys are fetched at once: with the most siblings of a megabyte each that is not little.
-const STEP: usize = 16;
+/// How many keys are fetched at once, and no more than were found before: with the most siblings of a megabyte each, one
+/// fills an answer.
+const MAX_STEP: usize = 16;
 
 refusals!(Refusals: query::REFUSALS, session::REFUSALS, problem::OF_STORE, &[Kind::BadParameter]);
 
@@ -64,7 +65,8 @@ fn page(app: &App, prefix: &str, mut after: Option<String>, limit: usize) -> Res
     let mut bytes = 0;
     // One more than the page shows, to know whether another follows; and no more than there is room for.
     while found.len() <= limit && bytes <= app.options.limits.answer_bytes {
-        let step = snapshot.conflicts(prefix, after.as_deref(), STEP.min(limit + 1 - found.len()))?;
+        let count = found.len().clamp(1, MAX_STEP).min(limit + 1 - found.len());
+        let step = snapshot.conflicts(prefix, after.as_deref(), count)?;
         let Some((last, _)) = step.last() else { break };
         after = Some(last.clone());
         bytes +=
@@ -75,7 +77,7 @@ fn page(app: &App, prefix: &str, mut after: Option<String>, limit: usize) -> Res
     let views =
         found.iter().take(limit).map(|(key, siblings)| KeySiblings::new(key, siblings, Resolve::All, &mut room));
     let shown: Vec<KeySiblings> = views.take_while(|view| !view.shows_nothing_of_some()).collect();
-    let more = shown.len() < found.len() || bytes > app.options.limits.answer_bytes;
+    let more = shown.len() < found.len() || !snapshot.conflicts(prefix, after.as_deref(), 1)?.is_empty();
     let next = shown.last().filter(|_| more).map(KeySiblings::key);
     let token = app.tokens.of(snapshot.vector());
     Ok(view::json_with_context(&Page { keys: &shown, context: &token.text, next }, &token.text))

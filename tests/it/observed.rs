@@ -1,13 +1,15 @@
 //! What a partition looks like to who watches: the cluster, receipts of writes, what waits, which keys conflict.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::local::{Node, Setup};
 use crate::support::api::{Api, send};
 use crate::support::cluster::Cluster;
+use crate::support::sse::Events;
 use crate::support::until;
 
 /// Waits until an answer is as wanted, and gives it.
@@ -113,6 +115,31 @@ async fn a_partition_is_seen_with_what_waits_and_what_a_heal_would_bring() {
     }
 }
 
+#[tokio::test]
+async fn a_receipt_names_keys_of_any_length() {
+    let mut setup = Setup::default();
+    setup.http.limits.key_bytes = 4096;
+    let node = Node::alone(setup).await;
+    let keys = ["a", "b"].map(|end| "k".repeat(2000) + end);
+    let write = node.set("", json!({&keys[0]: "v", &keys[1]: "v"}), &[]).await.json();
+    let receipt = node.get(&format!("/writes/{}", write["dot"].as_str().unwrap())).await.json();
+    let named: BTreeSet<&str> = receipt["keys"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
+    assert_eq!(named, keys.iter().map(String::as_str).collect());
+}
+
+#[tokio::test]
+async fn the_last_page_of_conflicts_says_so_also_when_it_is_full() {
+    let mut setup = Setup::default();
+    setup.http.limits.answer_bytes = 100;
+    let node = Node::alone(setup).await;
+    let empty = node.get("/read?key=k").await.context();
+    for value in ["a", "b"] {
+        node.set("", json!({"k": value.repeat(60)}), &[("causal-context", &empty)]).await;
+    }
+    let page = node.get("/conflicts").await.json();
+    assert_eq!((&page["keys"][0]["left_out"], &page["next"]), (&json!(1), &Value::Null));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_way_that_is_cut_in_one_direction_only_is_told_apart() {
     let cluster = Cluster::linked().await;
@@ -129,20 +156,15 @@ async fn a_way_that_is_cut_in_one_direction_only_is_told_apart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_tell_of_a_cut_and_of_its_end() {
     let cluster = Cluster::linked().await;
-    let response = cluster.api(0).request(Method::GET, "/cluster/events").timeout(Duration::from_secs(60)).send();
-    let response = response.await.unwrap();
-    assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let mut events = response.bytes_stream();
-    let mut buffer = String::new();
+    let request = cluster.api(0).request(Method::GET, "/cluster/events").timeout(Duration::from_secs(60));
+    let mut events = Events::open(request).await.unwrap().unwrap();
     for cut in [false, true, false] {
         set_cut(&cluster, 1, cut);
         loop {
-            let piece = tokio::time::timeout(Duration::from_secs(20), events.next()).await.expect("an event in time");
-            buffer.push_str(std::str::from_utf8(&piece.unwrap().unwrap()).unwrap());
-            let Some((event, rest)) = buffer.split_once("\n\n") else { continue };
-            let data = event.strip_prefix("event: cluster\ndata: ").expect("an event of the cluster");
-            let seen: Value = serde_json::from_str(data).unwrap();
-            buffer = rest.to_owned();
+            let event = tokio::time::timeout(Duration::from_secs(20), events.next()).await.expect("an event in time");
+            let event = event.unwrap().expect("it goes on");
+            assert_eq!(event.name, "cluster");
+            let seen = event.json();
             let away = !link(&seen, 0, 1)["away_since"].is_null();
             if node(&seen, 1)["node"] == 1 && away == cut {
                 break;
