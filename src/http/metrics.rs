@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use pin_project_lite::pin_project;
 use prometheus::{
@@ -25,7 +25,10 @@ use tower::{Layer, Service};
 use super::openapi::refusals::refusals;
 use super::problem::{Kind, Problem};
 use super::routes::{PATHS, route};
+use super::view::NO_STORE;
 use super::{Shared, blocking, query};
+
+const PROMETHEUS_TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// Any other method or path is counted under this name.
 const OTHER: &str = "other";
@@ -123,9 +126,7 @@ struct Asked {
 
 impl Asked {
     fn now(request: &Request) -> Self {
-        // No path has a variable part, so one that is known is its own route.
-        let path = request.uri().path();
-        let route = route(path).unwrap_or(PATHS.len());
+        let route = route(request.uri().path()).unwrap_or(PATHS.len());
         let method: &Method = request.method();
         let method = METHODS.iter().position(|known| method == *known).unwrap_or(METHODS.len());
         Self { began: Instant::now(), route, method }
@@ -200,7 +201,7 @@ refusals!(Refusals: query::NONE_KNOWN);
 )]
 pub(super) async fn metrics(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [] = query::params(request.uri().query(), [])?;
-    let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")];
+    let headers = [(CONTENT_TYPE, PROMETHEUS_TEXT), (CACHE_CONTROL, NO_STORE)];
     // Some of it is looked up only now, on the disk too.
     let text = blocking(move || {
         let families = app.options.metrics.0.registry.gather();

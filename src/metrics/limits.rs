@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How often is looked.
@@ -45,8 +46,9 @@ pub async fn watch(limits: Vec<Limit>, data_dir: PathBuf) {
                 None => {}
             }
         }
-        // What can't be asked is told by what needs the disk.
-        if let Ok(space) = disk_space(&data_dir) {
+        // It may be a disk of a network that hangs. What can't be asked is told by what needs the disk.
+        let directory = data_dir.clone();
+        if let Ok(Ok(space)) = spawn_blocking(move || disk_space(&directory)).await {
             disk.look(space);
         }
     }

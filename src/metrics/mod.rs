@@ -15,7 +15,7 @@ mod scraped;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use prometheus::{
     Histogram, IntCounter, IntCounterVec, Registry, register_histogram_vec_with_registry,
@@ -23,7 +23,7 @@ use prometheus::{
 };
 
 use crate::causality::{NodeId, WallMs};
-use crate::node::{AdmissionLimit, NodeHandle, Observer, Try};
+use crate::node::{AdmissionLimit, NodeHandle, Observer, Try, wall_now};
 use crate::replica::{LinkId, OpRange, PeerChange, View, Visible};
 use accepted::Accepted;
 use scraped::Scraped;
@@ -153,7 +153,7 @@ impl NodeMetrics {
             peers: PeerMetrics::register(registry, &options.peers),
             accepted: Mutex::default(),
             newest_reading: Arc::default(),
-            started: now(),
+            started: wall_now(),
         }
     }
 
@@ -177,13 +177,13 @@ impl Observer for NodeMetrics {
         }
         match visible.from {
             None => lock(&self.accepted).note(visible.op.dot, visible.received),
-            Some(_) => self.apply_seconds.observe(seconds_since(reading, now())),
+            Some(_) => self.apply_seconds.observe(seconds_since(reading, wall_now())),
         }
     }
 
     fn acknowledged(&self, peer: NodeId, ops: &[OpRange]) {
         let Some(peer) = self.peers.iter().find(|known| *lock(&known.node) == Some(peer)) else { return };
-        let now = now();
+        let now = wall_now();
         let latencies = peer.acknowledged_seconds.local();
         let accepted = lock(&self.accepted);
         for (at, count) in ops.iter().flat_map(|range| accepted.of(*range)) {
@@ -215,10 +215,6 @@ impl Observer for NodeMetrics {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn now() -> WallMs {
-    WallMs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)
 }
 
 /// 0 where clocks say that it is not in the past.

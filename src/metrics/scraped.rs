@@ -9,12 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::{MetricsOptions, UNIQUE, limits, now, seconds_since};
+use super::{MetricsOptions, UNIQUE, limits, seconds_since};
 use crate::causality::WallMs;
-use crate::format;
-use crate::node::NodeHandle;
+use crate::node::{NodeHandle, wall_now};
 use crate::replica::{LinkView, OpRange, View};
-use crate::storage::BatchLimit;
 
 /// Looks a node's states up.
 pub(super) struct Scraped {
@@ -64,7 +62,7 @@ impl Scraped {
         families.gauge(
             "causeway_clock_ahead_seconds",
             "How far the newest clock reading of any op is ahead of this node's clock.",
-            self.newest_reading.load(Ordering::Relaxed).saturating_sub(now().0) as f64 / 1e3,
+            self.newest_reading.load(Ordering::Relaxed).saturating_sub(wall_now().0) as f64 / 1e3,
         );
     }
 
@@ -153,7 +151,7 @@ impl Scraped {
     fn of_peer(&self, view: &View, link: &LinkView, label: &str, families: &mut Families) {
         let peer = [("peer", label)];
         let lacks = view.lacks(link);
-        let now = now();
+        let now = wall_now();
         families.labelled(
             "causeway_peer_away",
             "1 while the peer does not answer.",
@@ -195,9 +193,7 @@ impl Scraped {
         if lacks.is_empty() {
             return Some(0.0);
         }
-        let ops = self.handle.ops(lacks, BatchLimit { ops: 1, bytes: 1 }).ok()?;
-        let oldest = format::op::decode(&ops.first()?.bytes).ok()?;
-        Some(seconds_since(oldest.hlc.wall(), now))
+        self.handle.oldest(lacks).ok()?.map(|oldest| seconds_since(oldest, now))
     }
 }
 
