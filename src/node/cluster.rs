@@ -31,6 +31,11 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Whether somebody still waits for the answer.
+    pub fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
     /// Hands in the answer. Without one, dropping this says that there is none.
     pub fn answer(self, facts: Facts) {
         // Whoever asked may have stopped waiting.

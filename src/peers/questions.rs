@@ -46,6 +46,10 @@ pub(super) async fn ask(
         while asking.len() >= MAX_ASKING {
             asking.join_next().await;
         }
+        // While the peer did not answer, questions gathered whose askers have given up.
+        if !asked.is_wanted() {
+            continue;
+        }
         let (url, resolver) = (url.clone(), resolver.clone());
         asking.spawn(async move {
             // That there is no answer is all that anybody wants to know: the pushes say what is wrong with the way.
