@@ -12,7 +12,7 @@ use super::headers::{CAUSAL_CONTEXT, token_value};
 use super::problem::Problem;
 use super::query::bad_value;
 use crate::causality::WallMs;
-use crate::replica::{Sibling, Siblings, Value};
+use crate::replica::{Op, Sibling, Siblings, TraceContext, Value};
 
 /// Which sibling a read shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
@@ -141,6 +141,12 @@ const LAST_MS: u64 = 253_402_300_799_999;
 /// A time as RFC 3339 in UTC, with milliseconds.
 pub(super) fn time(at: WallMs) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at.0.min(LAST_MS))).to_string()
+}
+
+/// The id of an op's trace, in hex, if that is recorded: else there is nothing to see.
+pub(super) fn trace_id(op: &Op) -> Option<String> {
+    let trace = op.trace.filter(TraceContext::is_sampled)?;
+    Some(format!("{:032x}", u128::from_be_bytes(trace.trace_id)))
 }
 
 /// JSON as an answer that is not to be kept.

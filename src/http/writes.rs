@@ -12,7 +12,7 @@ use super::openapi::DotInPath;
 use super::openapi::refusals::refusals;
 use super::problem::{self, Kind, Problem, shown};
 use super::status::names;
-use super::view::{self, time};
+use super::view::{self, time, trace_id};
 use super::{App, Shared, blocking, query};
 use crate::causality::{Dot, WallMs};
 use crate::format::facts::{Facts, Receipt};
@@ -130,12 +130,11 @@ fn report(app: &App, dot: Dot, told: &[Option<Told>]) -> Result<Report, Problem>
     nodes.push(on_this(&own, wall_now()));
     nodes.sort_by_key(|node| (node.node.is_none(), node.node));
     let entries = op.iter().flat_map(|op| &op.entries);
-    let trace = op.as_ref().and_then(|op| op.trace).filter(|trace| trace.is_sampled());
     Ok(Report {
         dot: dot.to_string(),
         node: dot.origin.node.0,
         written_at: op.as_ref().map(|op| time(op.hlc.wall())),
-        trace_id: trace.map(|trace| trace.trace_id.iter().map(|byte| format!("{byte:02x}")).collect()),
+        trace_id: op.as_ref().and_then(trace_id),
         keys: entries.clone().take(MAX_KEYS).map(|entry| entry.key.to_string()).collect(),
         keys_left_out: entries.count().saturating_sub(MAX_KEYS),
         nodes,

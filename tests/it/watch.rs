@@ -113,6 +113,11 @@ async fn a_change_names_what_it_replaces_and_the_trace_it_is_of() {
     assert_eq!(change["entries"][0]["replaces"], json!(siblings));
     assert_eq!(change["entries"][0]["value"], "\"both\"\nline\u{2028}\r");
     assert_eq!(change["trace_id"], trace);
+    let not_recorded = [("traceparent", &*format!("00-{trace}-b7ad6b7169203331-00"))];
+    let reply = node.set("", json!({"k": "v"}), &not_recorded).await;
+    assert_eq!(watch.next("change").await.json()["trace_id"], Value::Null);
+    let path = format!("/writes/{}", reply.json()["dot"].as_str().unwrap());
+    assert_eq!(node.get(&path).await.json()["trace_id"], Value::Null);
 }
 
 #[tokio::test]

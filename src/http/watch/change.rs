@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::cursor::Cursor;
 use crate::http::sse;
-use crate::http::view::time;
+use crate::http::view::{time, trace_id};
 use crate::replica::{Entry, Op, Value};
 
 /// An op of the log, read once for all who watch it.
@@ -73,7 +73,7 @@ impl Change {
             dot: op.dot.to_string(),
             node: op.dot.origin.node.0,
             written_at: time(op.hlc.wall()),
-            trace_id: op.trace.map(|trace| format!("{:032x}", u128::from_be_bytes(trace.trace_id))),
+            trace_id: trace_id(op),
             entries: entries.collect(),
         };
         sse::event("change", Some(&self.cursor()), &view)
