@@ -15,6 +15,7 @@ export class Conflicts {
   #page = { keys: [], next: null };
   #seen = "";
   #asking = false;
+  #outdated = false;
   #error = null;
   #loaded = false;
   #list = h("div", { class: "cards" });
@@ -60,20 +61,24 @@ export class Conflicts {
   }
 
   async #load() {
+    // What changes while an answer is on its way may not be in it.
+    this.#outdated = true;
     if (this.#asking) return;
     this.#asking = true;
-    const query = this.#query;
-    try {
-      const page = await api.conflicts({ ...query, limit: PAGE });
-      if (query === this.#query) this.#take(page);
-      this.#error = null;
-    } catch (error) {
-      this.#error = error;
+    while (this.#outdated) {
+      this.#outdated = false;
+      const query = this.#query;
+      try {
+        const page = await api.conflicts({ ...query, limit: PAGE });
+        if (query === this.#query) this.#take(page);
+        this.#error = null;
+      } catch (error) {
+        this.#error = error;
+      }
+      this.#loaded = true;
+      this.#draw();
     }
     this.#asking = false;
-    this.#loaded = true;
-    this.#draw();
-    if (query !== this.#query) this.#load();
   }
 
   #take(page) {

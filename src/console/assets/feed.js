@@ -11,6 +11,7 @@ const KEPT = 200;
 const ENTRIES = 20;
 /** The page is drawn anew at most so often. */
 const DRAW_MS = 250;
+const STOPPING = "This node is stopping.";
 
 export class Feed {
   #changes = [];
@@ -44,10 +45,10 @@ export class Feed {
       // A word comes at least each 15 s.
       quiet_ms: 40_000,
       events: {
-        start: (_, cursor) => this.#at(cursor, this.#note),
+        start: (_, cursor) => this.#at(cursor, this.#note === STOPPING ? "" : this.#note),
         change: (change, cursor) => this.#add(change, cursor),
         cursor: (_, cursor) => this.#at(cursor, this.#note),
-        closed: ({ reason }) => this.#note = reason === "too-slow" ? "This page was too slow; it goes on where it was." : "This node is stopping.",
+        closed: ({ reason }) => this.#note = reason === "too-slow" ? "This page was too slow; it goes on where it was." : STOPPING,
       },
       up: () => (this.#up = true),
       down: () => this.#down(),
@@ -100,9 +101,10 @@ export class Feed {
   /** A stream that ended tells no reason; the likeliest one that trying again does not mend is a cursor that is gone. */
   async #down() {
     this.#up = false;
-    if (this.#cursor !== null) {
-      const gone = await isGone(api.watchPath({ prefix: this.#prefix, after: this.#cursor }));
-      if (gone) {
+    const cursor = this.#cursor;
+    if (cursor !== null) {
+      const gone = await isGone(api.watchPath({ prefix: this.#prefix, after: cursor }));
+      if (gone && cursor === this.#cursor) {
         this.#cursor = null;
         this.#note = "What came meanwhile is too long ago to be shown: the feed goes on from now.";
       }

@@ -13,6 +13,8 @@ export class Keys {
   #prefix = "";
   #found = [];
   #next = null;
+  /** How often the list was asked for: only the last answer counts. */
+  #asked = 0;
   #key = null;
   #held = null;
   #error = null;
@@ -76,13 +78,16 @@ export class Keys {
 
   async #load(after = "") {
     const prefix = this.#prefix;
+    const asked = ++this.#asked;
     let error = null;
     try {
       const page = await api.keys({ prefix, after, limit: PAGE });
-      if (prefix !== this.#prefix) return;
+      // A page belongs behind those that were there when it was asked for.
+      if (asked !== this.#asked) return;
       this.#found = after ? [...this.#found, ...page.keys] : page.keys;
       this.#next = page.next;
     } catch (caught) {
+      if (asked !== this.#asked) return;
       error = caught;
     }
     const none = prefix ? "No key begins so." : "There is no key yet.";
@@ -185,14 +190,17 @@ export class Keys {
     const key = this.#key;
     try {
       const written = await api.write(key, value, this.#held.context);
-      this.#confirming = false;
       this.#announce([value === null ? "Deleted " : "Saved ", keyLink(key), " by the write ", writeLink(written.dot), ", which goes to all nodes."]);
+      this.#load();
+      // Another key may have been chosen meanwhile.
+      if (key !== this.#key) return;
+      this.#confirming = false;
       this.#held = null;
       this.#changed = false;
       await this.#read();
       if (value === null) this.#one.querySelector("h2").focus();
-      this.#load();
     } catch (error) {
+      if (key !== this.#key) return;
       this.#error = error;
       this.#drawOne();
     }

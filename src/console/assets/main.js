@@ -30,8 +30,7 @@ const views = {
 
 let current = null;
 let cluster = null;
-/** When the last news came, by the page's clock; and since when there is none. */
-let heard = 0;
+/** Since when there is no news. */
 let lost = null;
 let everHeard = false;
 
@@ -46,7 +45,6 @@ function announce(words) {
 }
 
 function take(report) {
-  heard = performance.now();
   everHeard = true;
   if (lost) {
     lost = null;
