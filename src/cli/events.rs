@@ -35,7 +35,7 @@ impl Events {
             if let Some(event) = self.parser.next() {
                 return Some(event);
             }
-            if self.parser.buffer.len() > MAX_ANSWER_BYTES {
+            if self.parser.bytes() > MAX_ANSWER_BYTES {
                 return None;
             }
             let piece = next_piece(&mut self.response).await?;
@@ -55,6 +55,11 @@ struct Parser {
 }
 
 impl Parser {
+    /// What of an event is here that is not whole.
+    fn bytes(&self) -> usize {
+        self.buffer.len() + self.event.data.len()
+    }
+
     /// The next whole event of what came so far.
     fn next(&mut self) -> Option<Event> {
         let mut start = 0;
@@ -85,7 +90,7 @@ impl Parser {
             "id" => self.event.id = Some(value.to_owned()),
             "event" => value.clone_into(&mut self.event.name),
             "data" if self.event.data.is_empty() => value.clone_into(&mut self.event.data),
-            "data" => self.event.data = format!("{}\n{value}", self.event.data),
+            "data" => self.event.data.extend(["\n", value]),
             _ => {}
         }
         None
@@ -108,6 +113,14 @@ mod tests {
 
     fn event(id: Option<&str>, name: &str, data: &str) -> Event {
         Event { id: id.map(str::to_owned), name: name.to_owned(), data: data.to_owned() }
+    }
+
+    #[test]
+    fn all_lines_of_an_event_count_towards_its_bound() {
+        let mut parser = Parser::default();
+        parser.buffer.extend_from_slice(b"data: 12345\ndata: 678\ndata: 9");
+        assert_eq!(parser.next(), None);
+        assert_eq!(parser.bytes(), "12345\n678".len() + "data: 9".len());
     }
 
     #[test]
