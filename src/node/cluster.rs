@@ -52,15 +52,6 @@ pub struct Told {
     pub at: Instant,
 }
 
-/// A way to a peer that failed.
-#[derive(Clone, Debug)]
-pub struct Trouble {
-    /// A short stable word, as in the `error.type` of spans.
-    pub error_type: &'static str,
-    /// A sentence.
-    pub message: String,
-}
-
 /// What a peer told last, and when it was last asked.
 #[derive(Clone, Default)]
 struct Slot {
@@ -72,7 +63,8 @@ struct Slot {
 pub(super) struct Peers {
     questions: Vec<mpsc::Sender<Asked>>,
     told: Mutex<Vec<Slot>>,
-    troubles: Vec<Mutex<Option<Trouble>>>,
+    /// Why the last try to reach each failed, in a sentence.
+    troubles: Vec<Mutex<Option<String>>>,
 }
 
 impl Peers {
@@ -139,7 +131,7 @@ impl NodeHandle {
     fn link_facts(&self, view: &View, index: usize) -> Result<LinkFacts, StorageError> {
         let link: &LinkView = &view.links[index];
         let lacks = view.lacks(link);
-        let why = link.away_since.and_then(|_| self.trouble(LinkId(index))).map(|trouble| trouble.message);
+        let why = link.away_since.and_then(|_| self.trouble(LinkId(index)));
         Ok(LinkFacts {
             to: link.node.map(|node| node.0),
             address: self.members().addresses.get(index).cloned().unwrap_or_default(),
@@ -202,14 +194,14 @@ impl NodeHandle {
         self.shared.peers.told().iter().map(|slot| slot.told.clone()).collect()
     }
 
-    /// Says how the last try to reach a peer went.
-    pub fn tried(&self, link: LinkId, trouble: Option<Trouble>) {
+    /// Says how the last try to reach a peer went: why it failed, in a sentence.
+    pub fn tried(&self, link: LinkId, trouble: Option<String>) {
         if let Some(slot) = self.shared.peers.troubles.get(link.0) {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         }
     }
 
-    fn trouble(&self, link: LinkId) -> Option<Trouble> {
+    fn trouble(&self, link: LinkId) -> Option<String> {
         self.shared.peers.troubles.get(link.0)?.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -18,7 +18,7 @@ mod owner;
 #[cfg(test)]
 mod tests;
 
-pub use cluster::{Asked, Told, Trouble};
+pub use cluster::{Asked, Told};
 pub use courier::run_courier;
 pub use handle::{AdmissionLimit, Lacking, Members, NodeHandle, NotReached, Overloaded, PushError, SetError, Status};
 pub use history::STEP_MS;

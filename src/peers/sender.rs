@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::transport::Transport;
 use crate::causality::{Dot, NodeId, Origin};
 use crate::format::message;
-use crate::node::{NodeHandle, Observer, Trouble, Try};
+use crate::node::{NodeHandle, Observer, Try};
 use crate::replica::{Answer, LinkId, OpRange, Push, Send};
 use crate::storage::{BatchLimit, StorageError};
 
@@ -70,8 +70,7 @@ impl Sender {
             }
         };
         self.tell(expected, started, &about, &outcome);
-        let trouble = |failure: &Failure| Trouble { error_type: failure.error_type(), message: failure.to_string() };
-        self.handle.tried(self.link, outcome.as_ref().err().map(trouble));
+        self.handle.tried(self.link, outcome.as_ref().err().map(Failure::to_string));
         match outcome {
             Ok(answer) => self.handle.answered(self.link, carried, answer),
             Err(failure) => self.handle.send_failed(self.link, failure.rejection()),
