@@ -138,7 +138,7 @@ impl From<&Facts> for FactsView {
             waiting_requests: facts.waiting_requests,
             delivery_buffer: facts.waiting_ops,
             log_ops: facts.position,
-            vector: vector(&facts.vector),
+            vector: vector(facts.vector.iter().copied()),
             links: facts.links.iter().map(LinkFactsView::from).collect(),
         }
     }

@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
 use super::openapi::{self, refusals::refusals};
 use super::problem::{self, Kind, Problem};
+use super::status::vector;
 use super::view::{self, Room};
 use super::{App, Shared, blocking, query};
 use crate::replica::Siblings;
@@ -157,11 +158,11 @@ fn of_bucket(app: &App, walk: &Walk, bucket: u8) -> Result<Bucket, Problem> {
 }
 
 fn instant(app: &App, snapshot: &dyn Snapshot) -> Instant {
-    let vector = snapshot.vector();
+    let state = snapshot.vector();
     Instant {
         node: app.node.members().own.0,
-        vector: vector.entries().map(|last| (last.origin.to_string(), last.counter)).collect(),
-        context: app.tokens.of(vector).text.clone(),
+        vector: vector(state.entries()),
+        context: app.tokens.of(state).text.clone(),
     }
 }
 

@@ -109,7 +109,7 @@ fn report(node: &NodeHandle) -> Result<Report, Problem> {
         cluster: node.members().cluster.to_string(),
         version: facts.version,
         members: node.members().count,
-        vector: vector(&facts.vector),
+        vector: vector(facts.vector),
         ancestry: view.ancestry.iter().map(|(origin, parents)| (origin.to_string(), names(parents))).collect(),
         keys: facts.keys,
         siblings: facts.siblings,
@@ -128,8 +128,8 @@ fn report(node: &NodeHandle) -> Result<Report, Problem> {
 }
 
 /// A version vector: origin → the last of its ops.
-pub(super) fn vector(entries: &[Dot]) -> BTreeMap<String, u64> {
-    entries.iter().map(|last| (last.origin.to_string(), last.counter)).collect()
+pub(super) fn vector(entries: impl IntoIterator<Item = Dot>) -> BTreeMap<String, u64> {
+    entries.into_iter().map(|last| (last.origin.to_string(), last.counter)).collect()
 }
 
 pub(super) fn names<'a>(dots: impl IntoIterator<Item = &'a Dot>) -> Vec<String> {
