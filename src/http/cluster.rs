@@ -248,29 +248,35 @@ struct Watcher {
 impl Watcher {
     async fn run(mut self, events: Events) -> Ended {
         loop {
-            match self.changed().await {
-                Err(_) => return Ended::Failed,
-                Ok(nodes) => {
-                    if let Err(ended) = events.send(event(&self.app, &nodes)).await {
-                        return ended;
-                    }
-                    (self.shown, self.at) = (nodes, Instant::now());
-                }
+            if let Err(ended) = self.go_on(&events).await {
+                return ended;
             }
         }
     }
 
+    async fn go_on(&mut self, events: &Events) -> Result<(), Ended> {
+        let nodes = self.changed().await?;
+        events.send(event(&self.app, &nodes)).await?;
+        (self.shown, self.at) = (nodes, Instant::now());
+        Ok(())
+    }
+
     /// Waits until something changed, and not only the age of facts, or until it is time to show that too.
-    async fn changed(&self) -> Result<Vec<NodeView>, Problem> {
+    async fn changed(&self) -> Result<Vec<NodeView>, Ended> {
         loop {
             let node = &self.app.node;
             let before = away(&node.status().view);
             // A way that is cut or back is shown at once.
             node.until(SHORTEST_PAUSE, |view| away(view) != before).await;
+            // Of a node that has ended nothing is waited for.
+            if node.has_ended() {
+                return Err(Ended::Stopping);
+            }
             let asking = node.clone();
             // Those who don't answer must not hold up what is known; what the others say is shown the next time.
             tokio::spawn(async move { asking.ask(None, PATIENCE).await });
-            let nodes = nodes(&self.app, node.told()).await?;
+            // Errors are in the log of this process.
+            let nodes = nodes(&self.app, node.told()).await.map_err(|_| Ended::Failed)?;
             if self.at.elapsed() >= LONGEST_PAUSE || !same(&nodes, &self.shown) {
                 return Ok(nodes);
             }

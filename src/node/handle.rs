@@ -247,6 +247,11 @@ impl NodeHandle {
         }
     }
 
+    /// Whether the node's thread has ended: nothing changes any more.
+    pub fn has_ended(&self) -> bool {
+        self.shared.view.has_changed().is_err()
+    }
+
     /// Waits until something behind this position of the log is visible; `None` when the node has ended.
     pub async fn advanced(&self, position: u64) -> Option<Arc<View>> {
         let mut view = self.shared.view.clone();
