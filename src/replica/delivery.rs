@@ -78,7 +78,7 @@ impl DeliveryBuffer {
     pub(super) fn insert(&mut self, received: Received, missing: Dot) -> Result<(), Full> {
         let bytes = size(&received.op);
         if self.waiting.len() >= self.max_ops || self.bytes + bytes > self.max_bytes {
-            self.full = true;
+            self.full |= self.is_half_taken();
             return Err(Full);
         }
         self.bytes += bytes;
@@ -95,8 +95,13 @@ impl DeliveryBuffer {
         let taken: Vec<Received> =
             dots.iter().filter_map(|dot| self.waiting.remove(dot)).map(|(received, _)| received).collect();
         self.bytes -= taken.iter().map(|received| size(&received.op)).sum::<usize>();
-        self.full &= self.waiting.len() > self.max_ops / 2 || self.bytes > self.max_bytes / 2;
+        self.full &= self.is_half_taken();
         taken
+    }
+
+    /// Whether more than half of the room is.
+    fn is_half_taken(&self) -> bool {
+        self.waiting.len() > self.max_ops / 2 || self.bytes > self.max_bytes / 2
     }
 
     pub(super) fn clear(&mut self) {
@@ -107,4 +112,40 @@ impl DeliveryBuffer {
 fn size(op: &Op) -> usize {
     let entries = op.entries.iter().map(|entry| entry.key.len() + entry.value.as_ref().map_or(0, |value| value.len()));
     entries.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causality::{Hlc, Incarnation, Origin, WallMs};
+    use crate::replica::{Entry, MonoMs};
+
+    const ORIGIN: Origin = Origin { node: NodeId(0), incarnation: Incarnation(7) };
+
+    /// An op of so many bytes.
+    fn received(counter: u64, bytes: usize) -> Received {
+        let value = "v".repeat(bytes - 1);
+        let entries = vec![Entry { key: "k".into(), value: Some(value.as_str().into()), replaces: vec![] }];
+        let (parents, deps, hlc) = (vec![], vec![], Hlc(counter));
+        let op = Op { dot: ORIGIN.dot(counter), parents, deps, hlc, entries, trace: None, idempotency_key: None };
+        Received { op: Arc::new(op), from: NodeId(0), at: Now { mono: MonoMs(0), wall: WallMs(0) } }
+    }
+
+    #[test]
+    fn it_is_full_from_a_refusal_until_half_of_it_is_free() {
+        let mut buffer = DeliveryBuffer::new(100, 100);
+        let missing = |counter| ORIGIN.dot(counter);
+        assert!(buffer.insert(received(9, 101), missing(1)).is_err());
+        assert!(!buffer.is_full(), "what never fits does not fill it");
+        for counter in [11, 21, 31] {
+            assert!(buffer.insert(received(counter, 30), missing(counter - 1)).is_ok());
+        }
+        assert!(!buffer.is_full(), "nothing was refused that would have fitted");
+        assert!(buffer.insert(received(41, 30), missing(40)).is_err());
+        assert!(buffer.is_full());
+        buffer.take_blocked_on(missing(10));
+        assert!(buffer.is_full(), "60 of 100 are taken");
+        buffer.take_blocked_on(missing(20));
+        assert!(!buffer.is_full());
+    }
 }
