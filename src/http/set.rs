@@ -105,7 +105,9 @@ pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response
     let once = key.map(|key| Once { key, context: session.context.clone().unwrap_or_default() });
     let began = Instant::now();
     let written = app.node.write(Write { entries, replaces, trace, once }).await?;
-    app.options.metrics.written(began.elapsed());
+    if !written.replayed {
+        app.options.metrics.written(began.elapsed());
+    }
     spans::note_dot(written.dot);
 
     // It is on this node's disk; whoever asks for no more need not look further.
