@@ -23,7 +23,7 @@ async fn a_record_that_cannot_be_read_is_never_a_missing_key() {
         node.get("/read?key=key").await,
         node.get("/read?key=key&resolve=all").await,
         node.get("/keys").await,
-        node.get("/digest").await,
+        node.get("/fingerprint").await,
         node.read_many("", json!(["key"])).await,
         node.read_many("?resolve=all", json!(["key"])).await,
     ] {
