@@ -14,7 +14,7 @@ import { plain, when } from "/console/words.js";
 
 const byId = (id) => document.getElementById(id);
 
-/** News comes at least every 2 s: after this long without any, the node is lost. */
+/** News comes at least every 2 s: after this long without any, the node is asked whether it is there. */
 const QUIET_MS = 5_000;
 
 const views = {
@@ -30,9 +30,9 @@ const views = {
 
 let current = null;
 let cluster = null;
-/** Since when there is no news. */
+/** When the last news came; and since when the node is lost, by the page's clock. */
+let heard = null;
 let lost = null;
-let everHeard = false;
 
 /** Tells everybody, also who does not see the page, what came of something that was done. */
 function announce(words) {
@@ -45,7 +45,7 @@ function announce(words) {
 }
 
 function take(report) {
-  everHeard = true;
+  heard = new Date();
   if (lost) {
     lost = null;
     announce(`${nameOf(report)} answers again.`);
@@ -84,7 +84,7 @@ function verdictNow() {
 }
 
 function drawLiveness() {
-  const state = lost ? "lost" : everHeard ? "live" : "connecting";
+  const state = lost ? "lost" : heard ? "live" : "connecting";
   const words = { lost: "no connection", live: "live", connecting: "connecting" }[state];
   const element = byId("liveness");
   element.dataset.state = state;
@@ -99,7 +99,7 @@ async function down() {
     take(await api.cluster());
   } catch {
     if (!lost) {
-      lost = new Date();
+      lost = heard ?? new Date();
       const name = cluster?.self.name ?? "this node";
       render(byId("lost"), h("strong", {}, `This page has lost ${name}.`),
         ` It has not answered since `, when(lost.toISOString()), ". ",

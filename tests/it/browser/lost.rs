@@ -9,6 +9,14 @@ async fn the_page_says_when_it_has_lost_its_node_and_finds_it_again() {
     let mut cluster = Cluster::mesh().await;
     browser.open(&cluster.nodes[0], "/").await;
     browser.until("#verdict", "All is well").await;
+    // It takes connections, and says nothing.
+    cluster.nodes[0].signal("STOP");
+    browser.until("#lost", "This page has lost node0.").await;
+    cluster.nodes[0].signal("CONT");
+    browser.until("#announcement", "node0 answers again.").await;
+    browser.click("#announcement button", "OK").await;
+    browser.until("#verdict", "All is well").await;
+
     cluster.nodes.remove(0).kill();
     let told = browser.until("#lost", "This page has lost node0.").await;
     assert!(told.contains("It has not answered since ") && told.contains("Trying again"), "{told}");
