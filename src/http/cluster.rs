@@ -26,6 +26,9 @@ use crate::replica::View;
 /// How long other nodes may take to say what they know.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The same for the first of the events: who looks at a page waits for it.
+const FIRST_PATIENCE: Duration = Duration::from_millis(200);
+
 /// Who may be sent events at once.
 pub(super) const MAX_WATCHERS: usize = 64;
 
@@ -193,10 +196,10 @@ fn whole<'a>(app: &'a App, nodes: &'a [NodeView]) -> Cluster<'a> {
 /// All nodes of the configured list, by id; those that never said theirs last. `told`: what the others said.
 async fn nodes(app: &Arc<App>, told: Vec<Option<Told>>) -> Result<Vec<NodeView>, Problem> {
     let node = app.node.clone();
-    let own = blocking(move || Ok(node.facts(None)?)).await?;
+    let own = blocking(move || Ok(node.recent_facts()?)).await?;
     let ways = own.links.iter().zip(told);
     let mut nodes: Vec<NodeView> = ways.map(|(link, told)| other(link, told)).collect();
-    let facts = Some(FactsView::from(&own));
+    let facts = Some(FactsView::from(&*own));
     nodes.push(NodeView { node: Some(own.node), address: None, is_self: true, age_ms: Some(0), facts });
     nodes.sort_by_key(|node| (node.node.is_none(), node.node));
     Ok(nodes)
@@ -228,7 +231,7 @@ pub(super) async fn events(State(app): Shared, request: Request) -> Result<Respo
         let detail = "as many as may are watching the cluster from this node already";
         Problem::new(Kind::Overloaded, detail).with("limit", MAX_WATCHERS)
     })?;
-    let nodes = nodes(&app, app.node.ask(None, PATIENCE).await).await?;
+    let nodes = nodes(&app, app.node.ask(None, FIRST_PATIENCE).await).await?;
     let first = event(&app, &nodes);
     let watcher = Watcher { app: app.clone(), shown: nodes, at: Instant::now() };
     Ok(sse::answer(request.method(), &app.options, first, place, |events| watcher.run(events)))

@@ -59,10 +59,18 @@ struct Slot {
     asked: Option<Instant>,
 }
 
+/// This node's own facts as they were shown last, and which peers were away then.
+struct Own {
+    facts: Arc<Facts>,
+    at: Instant,
+    away: Vec<bool>,
+}
+
 /// What is remembered of the peers, by their place in the configured list.
 pub(super) struct Peers {
     questions: Vec<mpsc::Sender<Asked>>,
     told: Mutex<Vec<Slot>>,
+    own: Mutex<Option<Own>>,
     /// Why the last try to reach each failed, in a sentence.
     troubles: Vec<Mutex<Option<String>>>,
 }
@@ -70,7 +78,7 @@ pub(super) struct Peers {
 impl Peers {
     pub(super) fn new(questions: Vec<mpsc::Sender<Asked>>) -> Self {
         let told = Mutex::new(vec![Slot::default(); questions.len()]);
-        Self { troubles: questions.iter().map(|_| Mutex::default()).collect(), questions, told }
+        Self { troubles: questions.iter().map(|_| Mutex::default()).collect(), questions, told, own: Mutex::default() }
     }
 
     fn told(&self) -> MutexGuard<'_, Vec<Slot>> {
@@ -111,6 +119,19 @@ impl NodeHandle {
             links: links.collect::<Result<_, _>>()?,
             receipt: about.map(|dot| self.receipt(view, dot)).transpose()?,
         })
+    }
+
+    /// The same without a write, up to a moment old unless a way was cut or is back: for many who look again and again.
+    pub fn recent_facts(&self) -> Result<Arc<Facts>, StorageError> {
+        let away: Vec<bool> = self.status().view.links.iter().map(|link| link.away_since.is_some()).collect();
+        let mut own = self.shared.peers.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = own.as_ref().filter(|last| last.at.elapsed() < FRESH && last.away == away) {
+            return Ok(last.facts.clone());
+        }
+        // Whoever comes meanwhile waits and shares it.
+        let facts = Arc::new(self.facts(None)?);
+        *own = Some(Own { facts: facts.clone(), at: Instant::now(), away });
+        Ok(facts)
     }
 
     /// What this node knows of one write's arrival here.

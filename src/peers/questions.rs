@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use reqwest::Client;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::FACTS_CALL;
@@ -94,8 +94,27 @@ async fn fetch(url: &str, question: &Question, resolver: SystemResolver, connect
     question.to.is_none_or(|to| to == facts.node).then_some(facts)
 }
 
+/// Questions of all peers that are answered at a time.
+const MAX_ANSWERING: usize = 32;
+
+/// Where questions come in.
+#[derive(Clone)]
+pub(super) struct Questions {
+    node: NodeHandle,
+    room: Arc<Semaphore>,
+}
+
+impl Questions {
+    pub(super) fn new(node: NodeHandle) -> Self {
+        Self { node, room: Arc::new(Semaphore::new(MAX_ANSWERING)) }
+    }
+}
+
 /// Answers a peer's question.
-pub(super) async fn answer(State(node): State<NodeHandle>, request: Request) -> Response {
+pub(super) async fn answer(State(Questions { node, room }): State<Questions>, request: Request) -> Response {
+    let Ok(_place) = room.try_acquire() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many questions at once").into_response();
+    };
     match take(node, request).await {
         Ok(facts) => ([(CONTENT_TYPE, message::CONTENT_TYPE)], facts::encode_facts(&facts)).into_response(),
         Err((status, why)) => (status, why).into_response(),

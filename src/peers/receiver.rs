@@ -14,7 +14,8 @@ use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::{CALL, FACTS_CALL, questions};
+use super::questions::{self, Questions};
+use super::{CALL, FACTS_CALL};
 use crate::format::{FormatError, message};
 use crate::node::{NodeHandle, PushError};
 use crate::replica::{Push, Rejection};
@@ -45,7 +46,7 @@ struct Endpoint {
 /// The replication endpoint of a node.
 pub fn router(node: NodeHandle) -> Router {
     let room = Arc::new(Semaphore::new(MAX_ALL_BYTES / ROOM_UNIT_BYTES));
-    let facts = Router::new().route(FACTS_CALL, post(questions::answer)).with_state(node.clone());
+    let facts = Router::new().route(FACTS_CALL, post(questions::answer)).with_state(Questions::new(node.clone()));
     Router::new().route(CALL, post(push)).with_state(Endpoint { node, room }).merge(facts)
 }
 

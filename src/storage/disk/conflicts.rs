@@ -16,7 +16,7 @@ impl ConflictChanges {
     pub(super) fn note(&mut self, entry: &Entry, after: &Siblings) {
         if after.len() > 1 {
             self.0.insert((*entry.key).into(), true);
-        } else if may_settle(entry, after) || (!self.0.is_empty() && self.0.contains_key(&*entry.key)) {
+        } else if may_settle(entry, after) {
             self.0.insert((*entry.key).into(), false);
         }
     }
