@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::cluster::PATIENCE;
 use super::openapi::DotInPath;
 use super::openapi::refusals::refusals;
-use super::problem::{self, Kind, Problem, shown};
+use super::problem::{self, Kind, Problem};
 use super::status::names;
 use super::view::{self, time, trace_id};
 use super::{App, Shared, blocking, query};
@@ -97,18 +97,34 @@ pub(super) async fn receipt(
     if dot.counter > MAX_COUNTER {
         return Err(Problem::new(Kind::BadDot, format!("{dot} has a counter that can't be")));
     }
-    // Looked up first, so that what nobody knows costs no other node anything.
-    let known = {
-        let view = app.node.status().view;
-        let includes = |link: &LinkView| link.vector.as_ref().is_some_and(|theirs| view.ancestry.covers(theirs, dot));
-        view.ancestry.covers(&view.vector, dot) || view.links.iter().any(includes)
-    };
-    if !known {
-        let detail = format!("no node that this one knows of has a write {}", shown(&dot.to_string()));
-        return Err(Problem::new(Kind::UnknownWrite, detail).with("dot", dot.to_string()));
-    }
     let told = app.node.ask(Some(dot), PATIENCE).await;
+    let view = app.node.status().view;
+    let includes = |link: &LinkView| link.vector.as_ref().is_some_and(|theirs| view.ancestry.covers(theirs, dot));
+    let says = |told: &Option<Told>| of_write(told.as_ref(), dot).is_some_and(|receipt| receipt.has);
+    if !view.ancestry.covers(&view.vector, dot) && !view.links.iter().any(includes) && !told.iter().any(says) {
+        return Err(unknown(&app, dot, &told));
+    }
     blocking(move || Ok(view::json(&report(&app, dot, &told)?))).await
+}
+
+/// What a peer said of the write, whenever that was.
+fn of_write(told: Option<&Told>, dot: Dot) -> Option<&Receipt> {
+    told?.facts.receipt.as_ref().filter(|receipt| receipt.dot == dot)
+}
+
+/// Nobody who could be asked has it; those who could not may.
+fn unknown(app: &App, dot: Dot, told: &[Option<Told>]) -> Problem {
+    let answered = |told: &Option<Told>| {
+        told.as_ref().is_some_and(|told| told.at.elapsed() <= 2 * PATIENCE) && of_write(told.as_ref(), dot).is_some()
+    };
+    let addresses = app.node.members().addresses.iter().zip(told);
+    let silent: Vec<String> =
+        addresses.filter(|(_, told)| !answered(told)).map(|(address, _)| address.clone()).collect();
+    let detail = match silent.is_empty() {
+        true => format!("no node has a write {dot}"),
+        false => format!("this node does not know a write {dot}, and {} can't be asked now", silent.join(" and ")),
+    };
+    Problem::new(Kind::UnknownWrite, detail).with("dot", dot.to_string()).with("not_asked", silent)
 }
 
 fn report(app: &App, dot: Dot, told: &[Option<Told>]) -> Result<Report, Problem> {
@@ -158,7 +174,7 @@ fn on_this(own: &Facts, now: WallMs) -> NodeView {
 fn on_peer(view: &View, index: usize, told: Option<&Told>, why: Option<String>, dot: Dot) -> NodeView {
     let link = &view.links[index];
     let told = told.filter(|told| link.node.is_none_or(|node| node.0 == told.facts.node));
-    let receipt = told.and_then(|told| told.facts.receipt.as_ref()).filter(|receipt| receipt.dot == dot);
+    let receipt = of_write(told, dot);
     let said = link.vector.as_ref().map(|theirs| view.ancestry.covers(theirs, dot));
     let (has, as_of) = match (receipt, told) {
         (Some(receipt), Some(told)) if receipt.has || said != Some(true) => {

@@ -1,7 +1,6 @@
 //! What is known of the cluster for people: this node's own facts, and those that its peers told it when asked.
 //!
-//! Nobody is asked unless somebody wants to know, and facts that are young are used again, so that many who look cost
-//! the peers what one costs.
+//! Facts that are young are used again, so that many who look cost what one costs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -79,6 +79,7 @@ pub fn spawn(
 ) -> JoinSet<()> {
     let resolver = SystemResolver::new();
     let mut senders = JoinSet::new();
+    senders.spawn(questions::stay_told(handle.clone()));
     for (url, questions) in urls.iter().zip(questions) {
         senders.spawn(questions::ask(url.clone(), questions, resolver.clone(), options.connect_timeout));
     }

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use reqwest::Client;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::FACTS_CALL;
 use super::resolver::SystemResolver;
@@ -92,6 +93,24 @@ async fn fetch(url: &str, question: &Question, resolver: SystemResolver, connect
     }
     let facts = facts::decode_facts(&bytes).ok()?;
     question.to.is_none_or(|to| to == facts.node).then_some(facts)
+}
+
+/// How often peers are asked although nobody looks, and how soon for the first time.
+const EVERY: Duration = Duration::from_secs(15);
+const FIRST: Duration = Duration::from_secs(1);
+
+/// Asks all peers from time to time until the node has ended: who looks during a cut sees what was so not long before it.
+pub(super) async fn stay_told(node: NodeHandle) {
+    let mut pause = FIRST;
+    loop {
+        tokio::select! {
+            // It never gets there.
+            _ = node.advanced(u64::MAX) => return,
+            () = sleep(pause) => {}
+        }
+        node.ask(None, PATIENCE).await;
+        pause = EVERY;
+    }
 }
 
 /// Questions of all peers that are answered at a time.

@@ -172,3 +172,20 @@ async fn events_tell_of_a_cut_and_of_its_end() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_cut_off_says_whom_it_could_not_ask_for_a_write() {
+    let cluster = Cluster::linked().await;
+    cluster.api(0).set("before", "v").await;
+    cluster.until_equal(1).await;
+    set_cut(&cluster, 2, true);
+    let dot = cluster.api(0).set("during", "v").await.json()["dot"].as_str().unwrap().to_owned();
+    let answer = cluster.api(2).get(&format!("/writes/{dot}")).await;
+    assert_eq!((answer.status, &answer.json()["type"]), (404, &json!("/problems/unknown-write")));
+    assert_eq!(answer.json()["not_asked"].as_array().unwrap().len(), 2, "{}", answer.body);
+    set_cut(&cluster, 2, false);
+    until_shows(cluster.api(2), &format!("/writes/{dot}"), |receipt| node(receipt, 2)["has"] == true).await;
+    let (origin, _) = dot.rsplit_once('.').unwrap();
+    let answer = cluster.api(2).get(&format!("/writes/{origin}.999")).await;
+    assert_eq!((answer.status, &answer.json()["not_asked"]), (404, &json!([])), "{}", answer.body);
+}

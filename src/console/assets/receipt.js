@@ -49,7 +49,10 @@ export class Receipt {
   update(cluster) {
     this.#cluster = cluster;
     const everywhere = this.#answer?.nodes.every((node) => node.has);
-    if (this.#shown && this.#dot !== null && !everywhere && performance.now() - this.#asked > AGAIN_MS && !this.#error?.status) this.#ask();
+    // A refusal stays one, unless somebody could not be asked.
+    const refused = this.#error?.status && !this.#error.problem.not_asked?.length;
+    const due = performance.now() - this.#asked > AGAIN_MS;
+    if (this.#shown && this.#dot !== null && !everywhere && due && !refused) this.#ask();
     if (this.#shown) this.#draw();
   }
 

@@ -131,7 +131,8 @@ pub(in crate::http) const fn members(kind: Kind) -> &'static [&'static str] {
         Kind::NotSupported => &["header"],
         Kind::NotJson => &["line", "column"],
         Kind::BodyTooSlow | Kind::RequestTooLarge | Kind::TooManyEntries | Kind::Overloaded => &["limit"],
-        Kind::UnknownWrite | Kind::IdempotencyKeyReused => &["dot"],
+        Kind::UnknownWrite => &["dot", "not_asked"],
+        Kind::IdempotencyKeyReused => &["dot"],
         Kind::UnknownPeer => &["peer"],
         Kind::TooManySiblings => &["key", "siblings", "limit"],
         Kind::KeyTooLong | Kind::ValueTooLong => &["key", "limit"],
@@ -149,7 +150,7 @@ fn member_schema(name: &str) -> Value {
     match name {
         "limit" => json!({"type": "number"}),
         "line" | "column" | "siblings" | "peer" => json!({"type": "integer"}),
-        "fields" => json!({"type": "array", "items": {"type": "string"}}),
+        "fields" | "not_asked" => json!({"type": "array", "items": {"type": "string"}}),
         "lacking" => json!({"type": "array", "items": {
             "type": "object",
             "required": ["origin", "wanted", "have", "obtainable"],
