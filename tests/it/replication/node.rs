@@ -33,6 +33,8 @@ pub(super) struct Setup {
     pub(super) directory: PathBuf,
     /// Where its spans go.
     pub(super) collector: Option<String>,
+    /// How long they gather before they go there.
+    pub(super) spans_delay: Duration,
     pub(super) senders: SenderOptions,
 }
 
@@ -53,7 +55,7 @@ impl Setup {
         let traces = self.collector.as_ref().map(|endpoint| {
             let mut traces = TraceOptions::new(endpoint);
             traces.resource.push(("service.name".to_owned(), format!("node{}", self.id)));
-            traces.batch.delay = Duration::from_millis(50);
+            traces.batch.delay = self.spans_delay;
             traces
         });
         let telemetry = Telemetry::start(NodeId(self.id), traces).unwrap();
@@ -211,6 +213,7 @@ impl Plan {
                 peers,
                 directory: directory.path().join(from.to_string()),
                 collector: None,
+                spans_delay: Duration::from_millis(50),
                 senders: SenderOptions::default(),
             });
         }
