@@ -195,6 +195,7 @@ fn start_node(config: &Config, observer: Arc<dyn Observer>) -> Result<Running, S
         seed: Seed { boot: getrandom::u64()?, random: getrandom::u64()? },
         admission: admission(config),
         addresses: config.peers.iter().map(|peer| peer.url.clone()).collect(),
+        min_free_bytes: config.min_free_bytes,
     };
     node::start(options, Arc::new(storage), recovered, observer).map_err(system("can't start the node's threads"))
 }
@@ -207,7 +208,6 @@ fn metrics_options(config: &Config) -> MetricsOptions {
     let peers = config.peers.iter().map(|peer| metrics::Peer { node: peer.id, address: peer.url.clone() });
     MetricsOptions {
         peers: peers.collect(),
-        data_dir: config.data_dir.clone(),
         admission: admission(config),
         max_delivery_buffer_ops: config.replication.delivery_buffer_ops,
         max_delivery_buffer_bytes: config.replication.delivery_buffer_bytes,
@@ -277,7 +277,7 @@ fn serve(
         }
     };
     // It ends with the runtime.
-    tokio::spawn(limits::watch(limits, config.data_dir.clone()));
+    tokio::spawn(limits::watch(limits, running.handle.clone()));
     servers
 }
 

@@ -65,6 +65,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("max_waiting", Some("4096"), "Most requests that may wait for the disk"),
     setting("max_waiting_bytes", Some("67108864"), "Most bytes of keys and values that may wait for the disk"),
     setting(
+        "min_free_bytes",
+        Some("536870912"),
+        "With less of the disk free, writes are refused until there is more; 0: never",
+    ),
+    setting(
         "cache_bytes",
         Some("201326592"),
         "Memory for caches: three eighths for keys that are read often, as much for what writes have to know, the rest for the engine's blocks",

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 pub(super) use kind::Kind;
 
 use super::spans;
-use crate::node::{NotReached, SetError};
+use crate::node::{NoRoom, NotReached, SetError};
 use crate::replica::WriteError;
 use crate::storage::StorageError;
 
@@ -25,6 +25,8 @@ impl Kind {
             Self::ContextNotReached | Self::Overloaded | Self::Stopping => {
                 Some((RETRY_AFTER, HeaderValue::from_static("1")))
             }
+            // Room is not made by itself.
+            Self::InsufficientStorage => Some((RETRY_AFTER, HeaderValue::from_static("10"))),
             Self::BodyTooSlow => Some((CONNECTION, HeaderValue::from_static("close"))),
             Self::UnsupportedContentEncoding => Some((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
             _ => None,
@@ -120,6 +122,7 @@ impl From<StorageError> for Problem {
 pub(super) const OF_WRITE: &[Kind] = &[
     Kind::Overloaded,
     Kind::Stopping,
+    Kind::InsufficientStorage,
     Kind::ReadOnly,
     Kind::OutcomeUnknown,
     Kind::StorageUnreadable,
@@ -131,6 +134,7 @@ impl From<SetError> for Problem {
     fn from(error: SetError) -> Self {
         let detail = error.to_string();
         match error {
+            SetError::NoRoom(no_room) => no_room.into(),
             SetError::Overloaded(_) => Self::new(Kind::Overloaded, detail),
             SetError::Stopping => {
                 Self::new(Kind::Stopping, "this node is stopping; whether the write was still made is unknown")
@@ -148,6 +152,13 @@ impl From<SetError> for Problem {
                 Self::new(Kind::TooManySiblings, detail).about(&key).with("siblings", siblings).with("limit", limit)
             }
         }
+    }
+}
+
+impl From<NoRoom> for Problem {
+    fn from(error: NoRoom) -> Self {
+        let NoRoom { free, min_free } = error;
+        Self::new(Kind::InsufficientStorage, error.to_string()).with("free", free).with("limit", min_free)
     }
 }
 

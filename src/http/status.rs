@@ -173,11 +173,11 @@ pub(super) async fn live() -> Healthy {
     HEALTHY
 }
 
-refusals!(ReadyRefusals: &[Kind::ReadOnly]);
+refusals!(ReadyRefusals: &[Kind::ReadOnly, Kind::InsufficientStorage]);
 
 /// Does it take requests
 ///
-/// Not after a failed commit. Does not depend on a peer. A query is ignored.
+/// Not after a failed commit, nor while the disk has too little room for writes. Does not depend on a peer. A query is ignored.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "readyz", tag = "node",
     responses(
@@ -190,5 +190,6 @@ pub(super) async fn ready(State(app): Shared) -> Result<Healthy, Problem> {
         let detail = "a commit failed; this node still answers reads, and takes writes again after a restart";
         return Err(Problem::new(Kind::ReadOnly, detail));
     }
+    app.node.has_room()?;
     Ok(HEALTHY)
 }

@@ -1,16 +1,17 @@
 //! One line of log when a limit is reached, and one when that is over: not one a request that is refused.
 
-use std::io;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::node::{NoRoom, NodeHandle};
+use crate::storage::DiskSpace;
+
 /// How often is looked.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long nothing may have been refused before it is over.
+/// For how long there must have been no reason to refuse anything before it is over.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// With less than so much of the disk free there is too little, and from so much on there is enough again, in percent.
@@ -25,10 +26,11 @@ pub struct Limit {
     pub refused: Box<dyn Fn() -> u64 + Send>,
 }
 
-/// Watches limits and the disk of a data directory, until it is dropped.
-pub async fn watch(limits: Vec<Limit>, data_dir: PathBuf) {
+/// Watches limits and the disk of a node, until it is dropped.
+pub async fn watch(limits: Vec<Limit>, node: NodeHandle) {
     let mut overloads: Vec<Overload> = limits.iter().map(|limit| Overload::new((limit.refused)())).collect();
-    let mut disk = Disk::default();
+    let mut disk = Disk { min_free: node.min_free_bytes(), is_low: false };
+    let mut room = Room::default();
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -47,10 +49,11 @@ pub async fn watch(limits: Vec<Limit>, data_dir: PathBuf) {
             }
         }
         // It may be a disk of a network that hangs. What can't be asked is told by what needs the disk.
-        let directory = data_dir.clone();
-        if let Ok(Ok(space)) = spawn_blocking(move || disk_space(&directory)).await {
+        let asked = node.clone();
+        if let Ok(Ok(space)) = spawn_blocking(move || asked.disk_space()).await {
             disk.look(space);
         }
+        room.look(node.has_room(), Instant::now());
     }
 }
 
@@ -94,50 +97,70 @@ impl Overload {
     }
 }
 
-/// Room on a file system.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct DiskSpace {
-    pub(super) size: u64,
-    /// For who has no privileges.
-    pub(super) free: u64,
-}
-
-impl DiskSpace {
-    fn is_at_least(self, percent: u64) -> bool {
-        u128::from(self.free) * 100 >= u128::from(self.size) * u128::from(percent)
-    }
-}
-
-/// The room on the file system that a directory is on.
-pub(super) fn disk_space(path: &Path) -> io::Result<DiskSpace> {
-    let found = rustix::fs::statvfs(path)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-    Ok(DiskSpace { size: bytes(found.f_blocks), free: bytes(found.f_bavail) })
-}
-
 /// Whether the disk has little room left.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Disk {
+    /// With less, writes are refused.
+    min_free: u64,
     is_low: bool,
 }
 
 impl Disk {
     fn look(&mut self, space: DiskSpace) {
         let free_mib = space.free >> 20;
-        if !self.is_low && !space.is_at_least(LOW_PERCENT) {
+        if !self.is_low && !is_free(space, LOW_PERCENT) {
             self.is_low = true;
+            let then = match self.min_free {
+                0 => "a commit that finds no room makes this node read-only".to_owned(),
+                bytes => format!("with less than {} MiB writes are refused", bytes >> 20),
+            };
             tracing::warn!(
                 free_bytes = space.free,
                 size_bytes = space.size,
-                "the disk is almost full: {free_mib} MiB are left; a commit that finds no room makes this node read-only"
+                "the disk is almost full: {free_mib} MiB are left; {then}"
             );
-        } else if self.is_low && space.is_at_least(ENOUGH_PERCENT) {
+        } else if self.is_low && is_free(space, ENOUGH_PERCENT) {
             self.is_low = false;
             tracing::info!(
                 free_bytes = space.free,
                 size_bytes = space.size,
                 "the disk has room again: {free_mib} MiB are free"
             );
+        }
+    }
+}
+
+fn is_free(space: DiskSpace, percent: u64) -> bool {
+    u128::from(space.free) * 100 >= u128::from(space.size) * u128::from(percent)
+}
+
+/// Whether writes are refused because the disk has too little room for them.
+#[derive(Debug, Default)]
+struct Room {
+    /// When they last were, and it is not over.
+    refused: Option<Instant>,
+}
+
+impl Room {
+    fn look(&mut self, room: Result<(), NoRoom>, now: Instant) {
+        match (room, self.refused) {
+            (Err(NoRoom { free, min_free }), refused) => {
+                if refused.is_none() {
+                    tracing::warn!(
+                        free_bytes = free,
+                        min_free_bytes = min_free,
+                        "no room for writes: {} MiB of the disk are free, and {} MiB have to stay free; reads go on",
+                        free >> 20,
+                        min_free >> 20
+                    );
+                }
+                self.refused = Some(now);
+            }
+            (Ok(()), Some(last)) if now - last >= QUIET => {
+                self.refused = None;
+                tracing::info!("there is room for writes again");
+            }
+            (Ok(()), _) => {}
         }
     }
 }

@@ -12,7 +12,6 @@ mod accepted;
 pub mod limits;
 mod scraped;
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -63,8 +62,6 @@ impl Peer {
 pub struct MetricsOptions {
     /// The configured peers, in their order there.
     pub peers: Vec<Peer>,
-    /// Where its data is.
-    pub data_dir: PathBuf,
     /// How much may wait for its disk.
     pub admission: AdmissionLimit,
     /// How many ops its delivery buffer may have.

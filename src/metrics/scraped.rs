@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::{MetricsOptions, UNIQUE, limits, seconds_since};
+use super::{MetricsOptions, UNIQUE, seconds_since};
 use crate::causality::WallMs;
 use crate::node::{NodeHandle, wall_now};
 use crate::replica::{LinkView, OpRange, View};
@@ -74,7 +74,7 @@ impl Scraped {
         if let Ok(bytes) = self.handle.disk_bytes() {
             families.gauge("causeway_disk_bytes", "What the node's data takes on disk.", bytes as f64);
         }
-        if let Ok(space) = limits::disk_space(&self.options.data_dir) {
+        if let Ok(space) = self.handle.disk_space() {
             families.gauge(
                 "causeway_disk_size_bytes",
                 "Size of the file system that the data is on.",

@@ -11,9 +11,10 @@ use tokio::time::{Instant, timeout_at};
 use super::cluster::Peers;
 use super::courier::{Bags, Reply};
 use super::history::History;
+use super::room::{NoRoom, Room};
 use crate::causality::{Dot, NodeId, VersionVector, WallMs};
 use crate::replica::{Answer, Key, LinkId, OpRange, Push, Rejection, Value, View, Write, WriteError, Written};
-use crate::storage::{BatchLimit, LogSize, Snapshot, Storage, StorageError, StoredOp};
+use crate::storage::{BatchLimit, DiskSpace, LogSize, Snapshot, Storage, StorageError, StoredOp};
 
 /// What the owner's thread takes in.
 pub(super) enum Command {
@@ -75,6 +76,7 @@ pub(super) struct Shared {
     pub(super) view: watch::Receiver<Arc<View>>,
     pub(super) storage: Arc<dyn Storage>,
     pub(super) admission: Arc<Admission>,
+    pub(super) room: Room,
     pub(super) history: Arc<History>,
     pub(super) peers: Peers,
     pub(super) started: WallMs,
@@ -110,6 +112,9 @@ pub struct Overloaded {
 /// A write that got no dot.
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {
+    /// The disk has too little room.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// Too many are waiting.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
@@ -124,6 +129,9 @@ pub enum SetError {
 /// A push that was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
+    /// The disk has too little room for its ops.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// Too many are waiting.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
@@ -177,6 +185,7 @@ impl NodeHandle {
     /// Writes: returns once it is durable and visible on this node.
     pub async fn write(&self, write: Write) -> Result<Written, SetError> {
         let bytes = write.entries.iter().map(|(key, value)| size(key, value.as_ref())).sum();
+        self.take_room(bytes)?;
         let admitted = self.shared.admission.clone().admit(bytes)?;
         let (reply, outcome) = Reply::here();
         self.shared
@@ -190,6 +199,10 @@ impl NodeHandle {
     pub async fn push(&self, push: Push) -> Result<Answer, PushError> {
         let entries = push.ops.iter().flat_map(|op| &op.entries);
         let bytes = entries.map(|entry| size(&entry.key, entry.value.as_ref())).sum();
+        // Without ops it only asks what is here.
+        if !push.ops.is_empty() {
+            self.take_room(bytes)?;
+        }
         let admitted = self.shared.admission.clone().admit(bytes)?;
         let (reply, outcome) = Reply::here();
         self.shared.commands.send(Command::Push(push, Waiting { reply, admitted })).map_err(|_| PushError::Stopping)?;
@@ -235,6 +248,25 @@ impl NodeHandle {
     /// Bytes on disk.
     pub fn disk_bytes(&self) -> Result<u64, StorageError> {
         self.shared.storage.disk_bytes()
+    }
+
+    /// Room on the disk.
+    pub fn disk_space(&self) -> Result<DiskSpace, StorageError> {
+        self.shared.storage.disk_space()
+    }
+
+    /// How much of the disk has to stay free; 0: nothing.
+    pub fn min_free_bytes(&self) -> u64 {
+        self.shared.room.min_free()
+    }
+
+    /// Whether the disk has room for writes.
+    pub fn has_room(&self) -> Result<(), NoRoom> {
+        self.take_room(0)
+    }
+
+    fn take_room(&self, bytes: usize) -> Result<(), NoRoom> {
+        self.shared.room.take(bytes, self.shared.admission.bytes.load(Ordering::Relaxed))
     }
 
     /// This node's own view.

@@ -7,7 +7,7 @@
 //! ask and tell; [`Observer`] is how telemetry and metrics watch.
 //!
 //! Promises: a write is answered only when durable; the published view never runs ahead of the disk; what
-//! waits is bounded ([`AdmissionLimit`]). Must not know HTTP, sockets or telemetry.
+//! waits is bounded ([`AdmissionLimit`]), and so is what the disk is filled with ([`NoRoom`]). Must not know HTTP, sockets or telemetry.
 
 mod cluster;
 mod courier;
@@ -15,6 +15,7 @@ mod handle;
 mod history;
 mod observer;
 mod owner;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub use handle::{AdmissionLimit, Lacking, Members, NodeHandle, NotReached, Overl
 pub use history::STEP_MS;
 pub use observer::{Both, NoObserver, Observer, Try};
 pub use owner::{NodeOptions, Running, start};
+pub use room::NoRoom;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -15,6 +15,7 @@ use super::courier::Bags;
 use super::handle::{Admission, AdmissionLimit, Command, Members, NodeHandle, Shared, Waiting};
 use super::history::History;
 use super::observer::Observer;
+use super::room::Room;
 use super::wall_now;
 use crate::causality::NodeId;
 use crate::replica::{
@@ -37,6 +38,8 @@ pub struct NodeOptions {
     pub admission: AdmissionLimit,
     /// Where the peers are looked for, in the order of `replica.peers`, for people to see.
     pub addresses: Vec<String>,
+    /// With less of the disk free no writes are taken; 0: whatever is free.
+    pub min_free_bytes: u64,
 }
 
 /// A node that runs.
@@ -71,7 +74,7 @@ pub fn start(
     recovered: Recovered,
     observer: Arc<dyn Observer>,
 ) -> io::Result<Running> {
-    let NodeOptions { replica: replica_options, seed, admission, addresses } = options;
+    let NodeOptions { replica: replica_options, seed, admission, addresses, min_free_bytes } = options;
     let members = Members {
         cluster: replica_options.cluster.clone(),
         own: replica_options.node,
@@ -118,6 +121,9 @@ pub fn start(
         // Whoever waits for the end is told even when `run` panics, by the sender's drop.
         drop(ended_sender);
     })?;
+    let disk = storage.clone();
+    // What can't be asked is told by what needs the disk.
+    let room = Room::new(min_free_bytes, move || disk.disk_space().map_or(u64::MAX, |space| space.free));
     let handle = NodeHandle {
         shared: Arc::new(Shared {
             members,
@@ -125,6 +131,7 @@ pub fn start(
             view,
             storage,
             admission: Arc::new(Admission::new(admission)),
+            room,
             history,
             peers,
             started: wall_now(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::causality::{CausalContext, NodeId};
 use crate::replica::*;
-use crate::storage::{BatchLimit, LogSize, MemoryStorage, Snapshot, Storage, StorageError, StoredOp};
+use crate::storage::{BatchLimit, DiskSpace, LogSize, MemoryStorage, Snapshot, Storage, StorageError, StoredOp};
 
 /// A store whose commits wait while `gate` is locked, fail when told to, and are counted.
 #[derive(Default)]
@@ -59,6 +59,10 @@ impl Storage for Gated {
     fn disk_bytes(&self) -> Result<u64, StorageError> {
         self.inner.disk_bytes()
     }
+
+    fn disk_space(&self) -> Result<DiskSpace, StorageError> {
+        self.inner.disk_space()
+    }
 }
 
 fn start_on(storage: Arc<Gated>, admission: AdmissionLimit) -> Running {
@@ -67,6 +71,7 @@ fn start_on(storage: Arc<Gated>, admission: AdmissionLimit) -> Running {
         seed: Seed { boot: 1, random: 1 },
         admission,
         addresses: vec![],
+        min_free_bytes: 0,
     };
     start(options, storage, Recovered::default(), Arc::new(NoObserver)).unwrap()
 }

@@ -99,7 +99,7 @@ impl From<PushError> for Refusal {
     fn from(error: PushError) -> Self {
         match error {
             PushError::Rejected(rejection) => Self::Rejected(rejection),
-            PushError::Overloaded(_) | PushError::Stopping => Self::Busy(error.to_string()),
+            PushError::NoRoom(_) | PushError::Overloaded(_) | PushError::Stopping => Self::Busy(error.to_string()),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use super::{BatchLimit, LogSize, Snapshot, Storage, StorageError, StoredOp, check_order};
+use super::{BatchLimit, DiskSpace, LogSize, Snapshot, Storage, StorageError, StoredOp, check_order};
 use crate::causality::{Ancestry, Dot, VersionVector};
 use crate::format;
 use crate::replica::{Append, Checkpoint, KeyStates, KeyedOps, OpRange, Recovered, Siblings, Unreadable};
@@ -118,6 +118,10 @@ impl Storage for MemoryStorage {
 
     fn disk_bytes(&self) -> Result<u64, StorageError> {
         Ok(self.read().log.values().map(|op| op.bytes.len() as u64).sum())
+    }
+
+    fn disk_space(&self) -> Result<DiskSpace, StorageError> {
+        Ok(DiskSpace { size: u64::MAX, free: u64::MAX })
     }
 }
 

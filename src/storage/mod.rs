@@ -60,6 +60,18 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
 
     /// Bytes on disk.
     fn disk_bytes(&self) -> Result<u64, StorageError>;
+
+    /// Room on the disk.
+    fn disk_space(&self) -> Result<DiskSpace, StorageError>;
+}
+
+/// Room on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// All of it.
+    pub size: u64,
+    /// What is free, for who has no privileges.
+    pub free: u64,
 }
 
 /// How much a log holds.

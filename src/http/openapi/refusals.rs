@@ -141,6 +141,7 @@ pub(in crate::http) const fn members(kind: Kind) -> &'static [&'static str] {
         Kind::UnknownField => &["fields"],
         Kind::MissingField | Kind::DuplicateField | Kind::NoEntries => &["field"],
         Kind::DuplicateKey | Kind::EmptyKey => &["key"],
+        Kind::InsufficientStorage => &["free", "limit"],
         Kind::ContextNotReached => &["lacking"],
         _ => &[],
     }
@@ -149,7 +150,7 @@ pub(in crate::http) const fn members(kind: Kind) -> &'static [&'static str] {
 fn member_schema(name: &str) -> Value {
     match name {
         "limit" => json!({"type": "number"}),
-        "line" | "column" | "siblings" | "peer" => json!({"type": "integer"}),
+        "line" | "column" | "siblings" | "peer" | "free" => json!({"type": "integer"}),
         "fields" | "not_asked" => json!({"type": "array", "items": {"type": "string"}}),
         "lacking" => json!({"type": "array", "items": {
             "type": "object",

@@ -68,4 +68,5 @@ kinds! {
     Overloaded SERVICE_UNAVAILABLE "overloaded" "Too much at once",
     ReadOnly SERVICE_UNAVAILABLE "read-only" "This node is read-only",
     Stopping SERVICE_UNAVAILABLE "stopping" "This node is stopping",
+    InsufficientStorage INSUFFICIENT_STORAGE "insufficient-storage" "Too little room on the disk",
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::format::FormatError;
 use crate::format::identity::{self, StoredIdentity};
-use crate::storage::{Identity, OpenError, StorageError, files};
+use crate::storage::{DiskSpace, Identity, OpenError, StorageError, files};
 
 /// The format of the directory as a whole: its files, their records. (Format 1 had no op log of its own, format 2
 /// did not know which keys have siblings; no released version wrote them.)
@@ -125,6 +125,13 @@ pub(super) fn bytes(path: &Path) -> io::Result<u64> {
 
 /// What `st_blocks` counts in, by POSIX and whatever the file system's blocks are.
 const BLOCK_BYTES: u64 = 512;
+
+/// The room on the file system that a directory is on.
+pub(super) fn space(path: &Path) -> io::Result<DiskSpace> {
+    let found = rustix::fs::statvfs(path)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Ok(DiskSpace { size: bytes(found.f_blocks), free: bytes(found.f_bavail) })
+}
 
 pub(super) fn io_error(path: &Path, source: io::Error) -> OpenError {
     OpenError::Io { path: path.to_owned(), source }

@@ -39,7 +39,9 @@ use self::outlines::Outlines;
 use self::snapshot::DiskSnapshot;
 use super::files;
 use super::oplog::{self, Appender, OpLog};
-use super::{BatchLimit, Identity, LogSize, OpenError, Snapshot, Storage, StorageError, StoredOp, check_order};
+use super::{
+    BatchLimit, DiskSpace, Identity, LogSize, OpenError, Snapshot, Storage, StorageError, StoredOp, check_order,
+};
 use crate::causality::Dot;
 use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Recovered, Siblings, Unreadable};
 
@@ -226,6 +228,10 @@ impl Storage for DiskStorage {
 
     fn disk_bytes(&self) -> Result<u64, StorageError> {
         directory::bytes(&self.path).map_err(|error| StorageError::Engine(error.to_string()))
+    }
+
+    fn disk_space(&self) -> Result<DiskSpace, StorageError> {
+        directory::space(&self.path).map_err(|error| StorageError::Engine(error.to_string()))
     }
 }
 

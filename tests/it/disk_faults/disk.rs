@@ -49,7 +49,8 @@ impl Disk {
     pub(super) fn at(directory: TempDir, data: PathBuf) -> Self {
         let [port] = free_ports();
         let launch = Launch::by_arguments(directory.path(), 0, port, &[port]);
-        let launch = launch.with("CAUSEWAY_DATA_DIR", data.to_str().unwrap());
+        // What is looked at is what happens when the disk does fail.
+        let launch = launch.with("CAUSEWAY_DATA_DIR", data.to_str().unwrap()).with("CAUSEWAY_MIN_FREE_BYTES", "0");
         Self { launch, data, directory, writes: 0, acknowledged: Vec::new(), others: Vec::new() }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use causeway::causality::VersionVector;
 use causeway::replica::{Append, Checkpoint, KeyStates, OpRange, Siblings, Unreadable};
-use causeway::storage::{BatchLimit, LogSize, Snapshot, Storage, StorageError, StoredOp};
+use causeway::storage::{BatchLimit, DiskSpace, LogSize, Snapshot, Storage, StorageError, StoredOp};
 
 /// A store with faults that can be switched on.
 pub(crate) struct Faulty {
@@ -87,6 +87,10 @@ impl Storage for Faulty {
     fn disk_bytes(&self) -> Result<u64, StorageError> {
         self.inner.disk_bytes()
     }
+
+    fn disk_space(&self) -> Result<DiskSpace, StorageError> {
+        self.inner.disk_space()
+    }
 }
 
 /// A store whose snapshots are taken, and whose keys then can't be read.
@@ -125,6 +129,10 @@ impl<S: Storage> Storage for Unreadably<S> {
 
     fn disk_bytes(&self) -> Result<u64, StorageError> {
         self.0.disk_bytes()
+    }
+
+    fn disk_space(&self) -> Result<DiskSpace, StorageError> {
+        self.0.disk_space()
     }
 }
 

@@ -105,6 +105,7 @@ async fn a_disk_that_is_almost_full_is_said_before_a_commit_fails() {
     let _small = SmallDisk::mount(&mounted_at, SIZE);
     let [port] = free_ports();
     let launch = Launch::by_environment(directory.path(), 0, port, &[(0, port)]);
+    let launch = launch.with("CAUSEWAY_MIN_FREE_BYTES", "0");
     let node = launch.with("CAUSEWAY_DATA_DIR", mounted_at.join("data").to_str().unwrap()).start_ready().await;
     let ballast = mounted_at.join("ballast");
     let free = scrape(&node.api).await.sum("causeway_disk_free_bytes") as usize;

@@ -96,6 +96,7 @@ impl Setup {
             seed: Seed { boot: getrandom::u64().unwrap(), random: getrandom::u64().unwrap() },
             admission: AdmissionLimit { requests: 1_000, bytes: 64 << 20 },
             addresses: vec![],
+            min_free_bytes: 0,
         };
         causeway::node::start(options, Arc::new(storage), recovered, observer).unwrap()
     }

@@ -22,13 +22,17 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Three nodes that all reach each other, started as the reference starts them.
     pub(crate) async fn mesh() -> Self {
+        Self::mesh_with(|_, launch| launch).await
+    }
+
+    /// The same, each started in its own way.
+    pub(crate) async fn mesh_with(change: impl Fn(u32, Launch) -> Launch) -> Self {
         let directory = TempDir::new().unwrap();
         let ports = free_ports::<3>();
-        let launches = ports
-            .iter()
-            .zip(0..)
-            .map(|(port, id)| Launch::by_arguments(&directory.path().join(id.to_string()), id, *port, &ports));
-        let launches = launches.collect();
+        let launch = |(port, id): (&u16, u32)| {
+            change(id, Launch::by_arguments(&directory.path().join(id.to_string()), id, *port, &ports))
+        };
+        let launches = ports.iter().zip(0..).map(launch).collect();
         Self::start(directory, launches, BTreeMap::new()).await
     }
 

@@ -326,7 +326,7 @@ fn refused(answer: &Answer) -> Outcome {
         Some("context-not-reached") => Refusal::ContextNotReached,
         Some("too-many-siblings") => Refusal::TooManySiblings,
         Some("read-only") => Refusal::ReadOnly,
-        Some("overloaded") => Refusal::Overloaded,
+        Some("overloaded" | "insufficient-storage") => Refusal::Overloaded,
         Some("storage-unreadable") => Refusal::Unreadable,
         Some("outcome-unknown" | "stopping") => return Outcome::Unknown,
         _ => {
