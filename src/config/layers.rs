@@ -66,7 +66,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("max_waiting_bytes", Some("67108864"), "Most bytes of keys and values that may wait for the disk"),
     setting(
         "min_free_bytes",
-        Some("536870912"),
+        Some("1073741824"),
         "With less of the disk free, writes are refused until there is more; 0: never",
     ),
     setting(
