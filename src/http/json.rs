@@ -67,7 +67,7 @@ where
     let mut parser = serde_json::Deserializer::from_str(text);
     let parsed = Any(Request { name, content, findings }).deserialize(&mut parser);
     let items = parsed.and_then(|items| parser.end().map(|()| items)).map_err(|error| not_json(&error))?;
-    findings.told()?;
+    findings.told(name)?;
     match items {
         None => Err(Problem::new(Kind::MissingField, format!("the field '{name}' is missing")).with("field", name)),
         Some(items) if items.is_empty() => {
@@ -78,17 +78,20 @@ where
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {
+    let (line, column) = (error.line(), error.column());
     let detail = error.to_string();
     // These two are JSON by its grammar, and still say what can't be taken: half of a UTF-16 pair, and a
     // number (never a value) that is too large to be one.
-    let kind = match &detail {
+    let (kind, detail) = match &detail {
         half if half.starts_with("lone leading surrogate") || half.starts_with("unexpected end of hex escape") => {
-            Kind::BadUtf8
+            let half =
+                format!("a \\u escape is half of a UTF-16 pair, without the other, at line {line} column {column}");
+            (Kind::BadUtf8, half)
         }
-        number if number.starts_with("number out of range") => Kind::WrongType,
-        _ => Kind::NotJson,
+        number if number.starts_with("number out of range") => (Kind::WrongType, detail),
+        _ => (Kind::NotJson, detail),
     };
-    Problem::new(kind, detail).with("line", error.line()).with("column", error.column())
+    Problem::new(kind, detail).with("line", line).with("column", column)
 }
 
 /// What is wrong with a request that is JSON.
@@ -129,10 +132,10 @@ impl Findings {
 
     /// Refuses a request that anything was found about. Unknown fields go first: a misspelt field explains
     /// what else is missing.
-    fn told(&self) -> Result<(), Problem> {
+    fn told(&self, known: &'static str) -> Result<(), Problem> {
         let unknown = self.unknown.take();
         if !unknown.is_empty() {
-            let detail = format!("there is no field '{}'", unknown.join("', '"));
+            let detail = format!("there is no field '{}'; this call takes the field '{known}'", unknown.join("', '"));
             return Err(Problem::new(Kind::UnknownField, detail).with("fields", unknown));
         }
         self.first.take().map_or(Ok(()), Err)

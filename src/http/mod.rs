@@ -208,7 +208,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> +
 }
 
 async fn unknown_path(uri: Uri) -> Problem {
-    let detail = format!("there is nothing at '{}'; docs/http-api.md lists what there is", problem::shown(uri.path()));
+    let detail = format!("there is nothing at '{}'; /openapi.json lists what there is", problem::shown(uri.path()));
     Problem::new(Kind::NotFound, detail)
 }
 

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::openapi::{self, refusals::refusals};
 use super::problem::{self, Kind, Problem};
-use super::query::bad_value;
+use super::query::{bad_value, missing};
 use super::view::{self, time};
 use super::{App, Shared, blocking, query};
 use crate::causality::{Dot, NodeId};
@@ -64,7 +64,7 @@ refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadParameter, Ki
 )]
 pub(super) async fn pending(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [peer] = query::params(request.uri().query(), ["peer"])?;
-    let text = peer.ok_or_else(|| bad_value("peer", "", "the id of a peer"))?;
+    let text = peer.ok_or_else(|| missing("peer", "the id of a peer"))?;
     let peer = text.parse().map_err(|_| bad_value("peer", &text, "the id of a peer"))?;
     blocking(move || Ok(view::json(&report(&app, NodeId(peer))?))).await
 }

@@ -40,6 +40,12 @@ pub(super) fn bad_value(name: &'static str, value: &str, expected: &str) -> Prob
     Problem::new(Kind::BadParameter, detail).with("parameter", name)
 }
 
+/// A parameter that must be there is not.
+pub(super) fn missing(name: &'static str, expected: &str) -> Problem {
+    let detail = format!("the parameter '{name}' is missing: {expected}");
+    Problem::new(Kind::BadParameter, detail).with("parameter", name)
+}
+
 fn unknown(name: &str, known: &[&'static str]) -> Problem {
     let known = match known {
         [] => "this call takes none".to_owned(),

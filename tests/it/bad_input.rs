@@ -71,6 +71,7 @@ fn check(case: &Case, answer: &Answer, documented: &BTreeMap<String, u16>) {
     assert_eq!(problem["status"], case.status, "{name}: {problem}");
     assert!(problem["title"].as_str().is_some_and(|title| !title.is_empty()), "{name}: {problem}");
     assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{name}: {problem}");
+    assert!(problem["detail"].as_str().unwrap().contains(case.says), "{name}: {problem}");
     for (member, value) in &case.members {
         assert_eq!(problem[member], *value, "{name}: {problem}");
     }

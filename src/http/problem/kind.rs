@@ -27,7 +27,7 @@ macro_rules! kinds {
 kinds! {
     MissingKey BAD_REQUEST "missing-key" "No key",
     BadQuery BAD_REQUEST "bad-query" "The query can't be decoded",
-    BadParameter BAD_REQUEST "bad-parameter" "A parameter has a value it can't have",
+    BadParameter BAD_REQUEST "bad-parameter" "A parameter is missing or has a value it can't have",
     UnknownParameter BAD_REQUEST "unknown-parameter" "Unknown parameter",
     DuplicateParameter BAD_REQUEST "duplicate-parameter" "A parameter is given more than once",
     BadDot BAD_REQUEST "bad-dot" "Not a dot",

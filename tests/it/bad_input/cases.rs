@@ -1,6 +1,7 @@
 //! The table of requests that must be refused.
 
 mod cursors;
+mod many;
 
 use serde_json::{Value, json};
 
@@ -13,6 +14,8 @@ pub(crate) struct Case {
     pub(crate) problem: Option<&'static str>,
     /// Members that the problem must have.
     pub(crate) members: Vec<(&'static str, Value)>,
+    /// What its detail must say.
+    pub(crate) says: &'static str,
     /// Headers that the answer must have.
     pub(crate) headers_back: Vec<(&'static str, &'static str)>,
 }
@@ -27,6 +30,11 @@ impl Case {
         self
     }
 
+    fn says(mut self, text: &'static str) -> Self {
+        self.says = text;
+        self
+    }
+
     fn answers(mut self, name: &'static str, value: &'static str) -> Self {
         self.headers_back.push((name, value));
         self
@@ -34,7 +42,7 @@ impl Case {
 }
 
 pub(super) fn case(name: &'static str, bytes: Vec<u8>, status: u16, problem: Option<&'static str>) -> Case {
-    Case { name, bytes, status, problem, members: Vec::new(), headers_back: Vec::new() }
+    Case { name, bytes, status, problem, members: Vec::new(), says: "", headers_back: Vec::new() }
 }
 
 pub(super) fn message(line: &str, headers: &str, body: &[u8]) -> Vec<u8> {
@@ -62,11 +70,6 @@ fn set_with(name: &'static str, query: &str, headers: &str, status: u16, problem
     case(name, message(&line, headers, br#"{"values": {"kept": "changed"}}"#), status, Some(problem))
 }
 
-/// A read of many keys.
-fn many(name: &'static str, body: &[u8], status: u16, problem: &'static str) -> Case {
-    case(name, message("POST /read", JSON, body), status, Some(problem))
-}
-
 /// All requests that must be refused.
 pub(crate) fn all(token: &str) -> Vec<Case> {
     let mut cases = paths_and_methods();
@@ -81,13 +84,13 @@ pub(crate) fn all(token: &str) -> Vec<Case> {
     cases.extend(json_values());
     cases.extend(limits());
     cases.extend(framing());
-    cases.extend(many_keys());
+    cases.extend(many::all());
     cases
 }
 
 fn paths_and_methods() -> Vec<Case> {
     vec![
-        plain("the root", "GET /", "", 404, "not-found"),
+        plain("the root", "GET /", "", 404, "not-found").says("/openapi.json"),
         plain("an unknown path", "GET /nothing", "", 404, "not-found"),
         plain("a path with a slash more", "GET /read/?key=kept", "", 404, "not-found"),
         plain("a path in capitals", "GET /READ?key=kept", "", 404, "not-found"),
@@ -159,7 +162,9 @@ fn names() -> Vec<Case> {
         plain("no dot", "GET /writes/", "", 404, "not-found"),
         plain("a peer that there is not", "GET /pending?peer=7", "", 404, "unknown-peer").member("peer", 7),
         plain("a peer that is no number", "GET /pending?peer=x", "", 400, "bad-parameter").member("parameter", "peer"),
-        plain("no peer", "GET /pending", "", 400, "bad-parameter").member("parameter", "peer"),
+        plain("no peer", "GET /pending", "", 400, "bad-parameter")
+            .member("parameter", "peer")
+            .says("the parameter 'peer' is missing"),
         plain("a page of no conflicts", "GET /conflicts?limit=0", "", 400, "bad-parameter").member("limit", 1000),
         plain("a parameter of the cluster", "GET /cluster?x=1", "", 400, "unknown-parameter"),
         plain("a parameter of its events", "GET /cluster/events?x=1", "", 400, "unknown-parameter"),
@@ -321,7 +326,8 @@ fn json_shapes() -> Vec<Case> {
         set("other fields", br#"{"b": [{"c": 1}], "values": {"kept": "1"}, "a": null}"#, 422, "unknown-field")
             .member("fields", json!(["b", "a"])),
         set("values in capitals", br#"{"Values": {"kept": "1"}}"#, 422, "unknown-field"),
-        set("the values without 'values'", br#"{"kept": "changed"}"#, 422, "unknown-field"),
+        set("the values without 'values'", br#"{"kept": "changed"}"#, 422, "unknown-field")
+            .says("there is no field 'kept'; this call takes the field 'values'"),
     ]
 }
 
@@ -349,8 +355,10 @@ fn json_values() -> Vec<Case> {
         set("a value that is not UTF-8", b"{\"values\": {\"kept\": \"\xff\"}}", 422, "bad-utf8"),
         set("a key that is not UTF-8", b"{\"values\": {\"k\xc3\": \"x\"}}", 422, "bad-utf8"),
         set("UTF-16", b"\xff\xfe{\0}\0", 422, "bad-utf8"),
-        set("half of a pair in a value", br#"{"values": {"kept": "\ud800"}}"#, 422, "bad-utf8"),
-        set("the wrong half of a pair", br#"{"values": {"kept": "\udc00 and more"}}"#, 422, "bad-utf8"),
+        set("half of a pair in a value", br#"{"values": {"kept": "\ud800"}}"#, 422, "bad-utf8")
+            .says("half of a UTF-16 pair"),
+        set("the wrong half of a pair", br#"{"values": {"kept": "\udc00 and more"}}"#, 422, "bad-utf8")
+            .says("half of a UTF-16 pair"),
         set("half of a pair in a key", br#"{"values": {"\ud83d": "x"}}"#, 422, "bad-utf8"),
     ]
 }
@@ -412,26 +420,6 @@ fn framing() -> Vec<Case> {
             format!("{head}transfer-encoding: chunked\r\n\r\nzz\r\n{{}}\r\n0\r\n\r\n").into_bytes(),
             400,
             Some("bad-body"),
-        ),
-    ]
-}
-
-fn many_keys() -> Vec<Case> {
-    let list = |count: usize| (0..count).map(|index| format!("\"k{index}\"")).collect::<Vec<_>>().join(",");
-    vec![
-        many("many keys, not JSON", b"[", 400, "not-json"),
-        many("many keys, none", br#"{"keys": []}"#, 422, "no-entries").member("field", "keys"),
-        many("many keys, one empty", br#"{"keys": ["kept", ""]}"#, 422, "empty-key"),
-        many("many keys, one twice", br#"{"keys": ["kept", "kept"]}"#, 422, "duplicate-key").member("key", "kept"),
-        many("many keys, one a number", br#"{"keys": ["kept", 1]}"#, 422, "wrong-type"),
-        many("many keys as an object", br#"{"keys": {"kept": null}}"#, 422, "wrong-type"),
-        many("many keys with values", br#"{"values": {"kept": "changed"}}"#, 422, "unknown-field"),
-        many("too many keys", format!("{{\"keys\": [{}]}}", list(51)).as_bytes(), 413, "too-many-entries"),
-        case(
-            "many keys and one in the query",
-            message("POST /read?key=kept", JSON, br#"{"keys": ["kept"]}"#),
-            400,
-            Some("unknown-parameter"),
         ),
     ]
 }
