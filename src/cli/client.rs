@@ -4,11 +4,12 @@
 //! nothing is done twice.
 
 use std::error::Error;
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::header::HeaderMap;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -151,8 +152,17 @@ impl Answer {
 
     /// A body that is JSON.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| Failure::NotDone(format!("{}: not the answer of a node: {error}", self.url)))
+        serde_json::from_slice(&self.body).map_err(|error| no_node(&self.url, error))
+    }
+
+    /// The causal context, which every node's answer to a read or a write has.
+    pub(super) fn context(&self) -> Result<&str, Failure> {
+        self.header("causal-context").ok_or_else(|| no_node(&self.url, "it has no Causal-Context"))
+    }
+
+    /// What of a refusal is for programs, if it has such.
+    pub(super) fn problem<T: DeserializeOwned>(&self) -> Option<T> {
+        if self.status.is_success() { None } else { self.json().ok() }
     }
 
     /// It as a refusal.
@@ -164,6 +174,11 @@ impl Answer {
     pub(super) fn taken(self) -> Result<Self, Failure> {
         if self.status.is_success() { Ok(self) } else { Err(self.refused()) }
     }
+}
+
+/// Something else than a node answered.
+fn no_node(url: &str, why: impl fmt::Display) -> Failure {
+    Failure::NotDone(format!("{url}: not the answer of a node: {why}"))
 }
 
 /// What a refusal says: of a problem its title and detail, else the text.
@@ -212,10 +227,12 @@ impl Client {
     /// Asks for a stream, of the first of these nodes that can be reached; says which that is.
     pub(super) async fn stream(&self, nodes: &[Url], ask: &Ask) -> Result<(Url, Response), Failure> {
         let (node, response) = self.open(nodes, ask, None).await?;
-        if response.status().is_success() {
-            Ok((node, response))
-        } else {
-            Err(read(&node, ask, response).await?.refused())
+        if !response.status().is_success() {
+            return Err(read(&node, ask, response).await?.refused());
+        }
+        match response.headers().get(CONTENT_TYPE) {
+            Some(kind) if kind.as_bytes().starts_with(b"text/event-stream") => Ok((node, response)),
+            _ => Err(no_node(&bare(ask.url(&node)), "it is no stream of events")),
         }
     }
 
@@ -247,9 +264,14 @@ impl Client {
     }
 }
 
-async fn read(node: &Url, ask: &Ask, mut response: Response) -> Result<Answer, Failure> {
-    let mut url = ask.url(node);
+/// Without its query.
+fn bare(mut url: Url) -> String {
     url.set_query(None);
+    url.into()
+}
+
+async fn read(node: &Url, ask: &Ask, mut response: Response) -> Result<Answer, Failure> {
+    let url = bare(ask.url(node));
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|error| cut_off(node, &error, ask.timeout))? {
@@ -258,7 +280,7 @@ async fn read(node: &Url, ask: &Ask, mut response: Response) -> Result<Answer, F
             return Err(Failure::NotDone(format!("{url}: the answer has more than {MAX_ANSWER_BYTES} bytes")));
         }
     }
-    Ok(Answer { url: url.into(), status, headers, body })
+    Ok(Answer { url, status, headers, body })
 }
 
 fn cut_off(node: &Url, error: &reqwest::Error, timeout: Duration) -> NoAnswer {

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use reqwest::StatusCode;
 
+/// A key that there can't be.
+pub(super) const EMPTY_KEY: &str = "a key is empty, which no key can be";
+
 /// Why a command ended early, or its answer is "no".
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::client::{Ask, Client, Nodes, OwnNode};
-use super::failure::Failure;
+use super::failure::{EMPTY_KEY, Failure};
 use super::output::{self, Table};
 use super::session::Session;
 
@@ -52,13 +52,16 @@ pub(super) async fn run(get: &Get, own: OwnNode<'_>) -> Result<(), Failure> {
         (_, true) => "newest",
         _ => "arrival",
     };
+    if get.key.is_empty() {
+        return Err(Failure::Usage(EMPTY_KEY.to_owned()));
+    }
     let ask = Ask::get("read").query("key", &get.key).query("resolve", resolve);
     let answer = client.ask(&get.session.sent_with(ask)?).await?;
     if answer.status == StatusCode::NOT_FOUND && answer.header("causeway-siblings") == Some("0") {
         get.session.keep(&answer)?;
         return Err(Failure::No(format!("key not found: '{}'", output::shown(&get.key))));
     }
-    let answer = answer.taken()?;
+    let answer = get.session.taken(answer)?;
     get.session.keep(&answer)?;
     if get.all {
         return table(answer.json()?);

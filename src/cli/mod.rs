@@ -18,8 +18,10 @@ mod status;
 mod verify;
 mod watch;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime;
 
@@ -146,8 +148,34 @@ async fn carry_out(command: &Command, own: OwnNode<'_>) -> Result<(), Failure> {
 pub fn parse<'a>(settings: impl Iterator<Item = (String, Option<&'a str>, &'a str)>) -> CommandLine {
     use clap::{CommandFactory, FromArgMatches};
     let mut command = CommandLine::command().after_long_help(long_help(settings));
+    if let Some(first) = unknown_command(&command, std::env::args_os().skip(1)) {
+        let similar = similar_command(&command, &first);
+        let tip = similar.map(|similar| format!("\n\n  tip: there is '{similar}'")).unwrap_or_default();
+        command.error(ErrorKind::InvalidSubcommand, format!("there is no command '{first}'{tip}")).exit();
+    }
     let matches = command.clone().get_matches();
     CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// A first argument that was meant as a command, and is none. A node's command line has numbers.
+fn unknown_command(command: &clap::Command, mut arguments: impl Iterator<Item = OsString>) -> Option<String> {
+    let is_number = |text: &OsString| text.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
+    let first = arguments.next()?.into_string().ok()?;
+    let is_word = first.starts_with(|letter: char| letter.is_alphabetic());
+    let is_known = first == "help" || command.find_subcommand(&first).is_some();
+    (is_word && !is_known && !arguments.next().as_ref().is_some_and(is_number)).then_some(first)
+}
+
+/// The command that is spelt most like this, as clap finds it where there is nothing but commands.
+fn similar_command(command: &clap::Command, text: &str) -> Option<String> {
+    let only = clap::Command::new("causeway").subcommands(command.get_subcommands().cloned());
+    let error = only.try_get_matches_from(["causeway", text]).err()?;
+    match error.get(ContextKind::SuggestedSubcommand)? {
+        // The most similar comes last.
+        ContextValue::Strings(similar) => similar.last().cloned(),
+        ContextValue::String(similar) => Some(similar.clone()),
+        _ => None,
+    }
 }
 
 fn long_help<'a>(settings: impl Iterator<Item = (String, Option<&'a str>, &'a str)>) -> String {

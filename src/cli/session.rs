@@ -1,14 +1,19 @@
 //! What a command has seen: the causal context that it sends, and keeps.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use serde::Deserialize;
 
 use super::client::{Answer, Ask, TIMEOUT};
 use super::failure::Failure;
+
+/// Of more origins that a node lacks ops of, only so many are named.
+const MAX_LACKING: usize = 4;
 
 /// What was seen before.
 #[derive(Clone, Debug, Args)]
@@ -27,6 +32,32 @@ pub(super) struct Session {
     /// How long the node may take to get there [default: the node's own, 2]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     wait: Option<f64>,
+}
+
+/// As much of a refusal as there is more to say about.
+#[derive(Deserialize)]
+struct Told {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    lacking: Vec<Lacking>,
+}
+
+/// What a node does not have of what was seen.
+#[derive(Deserialize)]
+struct Lacking {
+    origin: String,
+    wanted: u64,
+    have: u64,
+    obtainable: bool,
+}
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, wanted, have, obtainable } = self;
+        let outlook = if *obtainable { "the rest can still come" } else { "no node has the rest any more" };
+        write!(f, "of origin {origin} it has {have} of {wanted} ops, {outlook}")
+    }
 }
 
 /// A number of seconds on the command line.
@@ -61,11 +92,50 @@ impl Session {
         Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
     }
 
-    /// Keeps what an answer showed.
+    /// Whether a request is sent with anything that was seen.
+    pub(super) fn has_context(&self) -> Result<bool, Failure> {
+        Ok(self.context()?.is_some())
+    }
+
+    /// An answer that is no refusal. A refusal that what was seen has to do with is told with what helps here.
+    pub(super) fn taken(&self, answer: Answer) -> Result<Answer, Failure> {
+        let hint = self.hint(&answer);
+        answer.taken().map_err(|failure| match (failure, hint) {
+            (Failure::Refused { url, status, why }, Some(hint)) => {
+                Failure::Refused { url, status, why: format!("{why}; {hint}") }
+            }
+            (failure, _) => failure,
+        })
+    }
+
+    fn hint(&self, answer: &Answer) -> Option<String> {
+        let Told { kind, lacking } = answer.problem()?;
+        match &*kind {
+            "/problems/bad-context" => {
+                self.context_file.as_ref().map(|path| format!("it is from the file {}", path.display()))
+            }
+            "/problems/context-not-reached" => {
+                let waiting = lacking.iter().any(|lacking| lacking.obtainable);
+                let mut said: Vec<String> = lacking.iter().take(MAX_LACKING).map(Lacking::to_string).collect();
+                let more = lacking.len().saturating_sub(MAX_LACKING);
+                said.extend((more > 0).then(|| format!("{more} more origins")));
+                said.extend(waiting.then(|| "--wait SECONDS gives it longer".to_owned()));
+                Some(said.join("; "))
+            }
+            "/problems/too-many-siblings" => Some(
+                "get the key with --context-file FILE, then set it with the same: that replaces what was read"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// Keeps what an answer showed. What comes without a context is no node's.
     pub(super) fn keep(&self, answer: &Answer) -> Result<(), Failure> {
-        match (&self.context_file, answer.header("causal-context")) {
-            (Some(path), Some(context)) => fs::write(path, format!("{context}\n")).map_err(about(path)),
-            _ => Ok(()),
+        let context = answer.context()?;
+        match &self.context_file {
+            Some(path) => fs::write(path, format!("{context}\n")).map_err(about(path)),
+            None => Ok(()),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::client::{Ask, Client, Nodes, OwnNode};
-use super::failure::{Failure, NoAnswer};
+use super::failure::{EMPTY_KEY, Failure, NoAnswer};
 use super::output;
 use super::session::Session;
 
@@ -25,7 +25,7 @@ pub struct Set {
     #[arg(long, value_name = "KEY")]
     delete: Vec<String>,
     /// How many nodes must have it on disk: a number, majority or all [default: 1]
-    #[arg(long)]
+    #[arg(long, value_parser = acks)]
     acks: Option<String>,
     /// What it replaces: what was seen, or all that the node holds [default: seen, if there is a context]
     #[arg(long, value_parser = ["seen", "held"])]
@@ -56,6 +56,10 @@ pub(super) async fn run(set: &Set, own: OwnNode<'_>) -> Result<(), Failure> {
         ask = ask.query("acks", acks);
     }
     if let Some(replaces) = &set.replaces {
+        if replaces == "seen" && !set.session.has_context()? {
+            let detail = "--replaces seen needs what was seen: --context, or a --context-file with a context in it";
+            return Err(Failure::Usage(detail.to_owned()));
+        }
         ask = ask.query("replaces", replaces);
     }
     if let Some(name) = &set.idempotency_key {
@@ -69,7 +73,7 @@ pub(super) async fn run(set: &Set, own: OwnNode<'_>) -> Result<(), Failure> {
             let unknown = "whether the write was made is unknown; with --idempotency-key it can be sent again";
             return Err(Failure::NotDone(format!("no answer from {tried}; {unknown}")));
         }
-        answer => answer?.taken()?,
+        answer => set.session.taken(answer?)?,
     };
     set.session.keep(&answer)?;
     let written: Written = answer.json()?;
@@ -91,6 +95,13 @@ pub(super) async fn run(set: &Set, own: OwnNode<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How many nodes on the command line. How many there are, only a node can say.
+fn acks(text: &str) -> Result<String, String> {
+    let is_number = text.parse().is_ok_and(|count: u64| count > 0) && !text.starts_with('+');
+    let is_good = is_number || ["majority", "all"].contains(&text);
+    is_good.then(|| text.to_owned()).ok_or_else(|| "expected a number from 1, majority or all".to_owned())
+}
+
 /// The values to write, as the node takes them.
 fn values(entries: &[String], delete: &[String], stdin: &mut impl Read) -> Result<Map<String, Value>, Failure> {
     let pairs: Vec<(&str, &str)> = match entries {
@@ -102,6 +113,7 @@ fn values(entries: &[String], delete: &[String], stdin: &mut impl Read) -> Resul
     }
     let mut values = Map::new();
     let mut add = |key: &str, value: Value| match values.insert(key.to_owned(), value) {
+        _ if key.is_empty() => Err(Failure::Usage(EMPTY_KEY.to_owned())),
         None => Ok(()),
         Some(_) => Err(Failure::Usage(format!("the key '{}' is given twice", output::shown(key)))),
     };

@@ -3,8 +3,10 @@
 mod follow;
 mod verify;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use causeway::causality::Dot;
 use serde_json::{Value, json};
@@ -151,6 +153,12 @@ async fn a_context_file_makes_a_session_across_nodes() {
     let token = std::fs::read_to_string(file).unwrap();
     let message = ask(ports[1], &["get", "key", "--context", token.trim(), "--wait", "0.1"]).failed(3);
     assert!(message.contains("answered 503") && message.contains("without the context"), "{message}");
+    assert!(message.contains("of origin 0.") && message.contains("can still come"), "{message}");
+    assert!(message.contains("--wait"), "{message}");
+    // Cut, as by a disk that was full.
+    std::fs::write(file, &token[..token.len() / 2]).unwrap();
+    let message = ask(ports[0], &["get", "key", "--context-file", file]).failed(3);
+    assert!(message.contains("answered 400") && message.contains(file), "{message}");
     assert_eq!(ask(ports[1], &["get", "key"]).printed(), "5", "without it every node answers");
 }
 
@@ -201,6 +209,27 @@ async fn a_refusal_is_told_with_what_the_node_says() {
     assert!(message.contains("answered 422: "), "{message}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_would_make_too_many_siblings_is_told_with_the_way_out() {
+    let directory = TempDir::new().unwrap();
+    let [port] = free_ports();
+    let launch = Launch::by_arguments(directory.path(), 0, port, &[port]).with("CAUSEWAY_MAX_SIBLINGS", "2");
+    let _node = launch.start_ready().await;
+    let file = directory.path().join("session");
+    let file = file.to_str().unwrap();
+    ask(port, &["set", "other=x", "--context-file", file]).printed();
+    let old = std::fs::read_to_string(file).unwrap();
+    for value in ["1", "2"] {
+        ask(port, &["set", "key", value, "--context", old.trim()]).printed();
+    }
+    let message = ask(port, &["set", "key=3", "--context-file", file]).failed(3);
+    assert!(message.contains("answered 409") && message.contains("--context-file"), "{message}");
+    // As it says.
+    assert_eq!(ask(port, &["get", "key", "--context-file", file]).out, "2");
+    ask(port, &["set", "key=3", "--context-file", file]).printed();
+    assert_eq!(ask(port, &["get", "key"]).printed(), "3");
+}
+
 #[test]
 fn a_wrong_command_line_is_told_before_anything_is_asked() {
     for (arguments, why) in [
@@ -209,18 +238,80 @@ fn a_wrong_command_line_is_told_before_anything_is_asked() {
         (&["set", "a=1", "a=2"], "'a' is given twice"),
         (&["get", "key", "--context", "a b"], "not a context"),
         (&["verify", "--node", "8000"], "at least two"),
+        (&["get", ""], "a key is empty"),
+        (&["set", "=value"], "a key is empty"),
+        (&["set", "--delete", ""], "a key is empty"),
+        (&["set", "a=1", "--replaces", "seen"], "--context-file"),
+        (&["set", "a=1", "--replaces", "seen", "--context-file", "/nowhere/at/all"], "--context-file"),
+        (&["verify", "--node", "8000,8001,http://127.0.0.1:8000/"], "the same node twice: http://127.0.0.1:8000;"),
     ] {
         let message = run(arguments).failed(2);
         assert!(message.contains(why), "{arguments:?}: {message}");
     }
-    for arguments in
-        [&["get"][..], &["set"], &["get", "key", "--wait", "-1"], &["completions", "cmd"], &["get", "a", "b"]]
-    {
+    for arguments in [
+        &["get"][..],
+        &["set"],
+        &["get", "key", "--wait", "-1"],
+        &["completions", "cmd"],
+        &["get", "a", "b"],
+        &["set", "a=1", "--acks", "most"],
+        &["set", "a=1", "--acks", "0"],
+    ] {
         let run = run(arguments);
         assert_eq!((run.code, &*run.out), (Some(2), ""), "{arguments:?}: {run:?}");
     }
     let run = run_with(&["set", "key", "-"], b"\xff");
     assert!(run.failed(2).contains("not UTF-8"));
+}
+
+#[test]
+fn a_mistyped_command_is_told_as_that() {
+    for (arguments, word, tip) in [
+        (&["statsu"][..], "statsu", Some("status")),
+        (&["gett", "key", "--node", "8000"], "gett", Some("get")),
+        (&["frobnicate", "a", "b"], "frobnicate", None),
+    ] {
+        let Run { code, out, err } = run(arguments);
+        assert_eq!((code, &*out), (Some(2), ""), "{arguments:?}: {err}");
+        assert!(err.contains(&format!("there is no command '{word}'")) && !err.contains("<PEER_PORTS>\n"), "{err}");
+        assert_eq!(tip.is_some(), err.contains("tip: "), "{err}");
+        assert!(tip.is_none_or(|tip| err.contains(&format!("'{tip}'"))), "{err}");
+    }
+    assert_eq!(run(&["help", "get"]).code, Some(0));
+}
+
+/// Answers every request alike, as something does that is no node.
+fn stranger(head: &'static str, body: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head_in = BufReader::new(stream.try_clone().unwrap()).lines();
+            while head_in.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let length = body.len();
+            write!(stream, "HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+        }
+    });
+    port
+}
+
+#[test]
+fn what_answers_and_is_no_node_is_told() {
+    let page = stranger("200 OK\r\ncontent-type: text/html", "<!doctype html>\n");
+    for arguments in [
+        &["get", "key"][..],
+        &["get", "key", "--all"],
+        &["set", "a=1"],
+        &["status", "--json"],
+        &["status", "--watch"],
+        &["watch"],
+    ] {
+        let message = ask(page, arguments).failed(3);
+        assert!(message.contains("not the answer of a node: "), "{arguments:?}: {message}");
+    }
+    let nothing = stranger("404 Not Found\r\ncauseway-siblings: 0", "");
+    assert!(ask(nothing, &["get", "key"]).failed(3).contains("not the answer of a node: "));
 }
 
 #[test]

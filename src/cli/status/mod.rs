@@ -38,9 +38,10 @@ pub(super) async fn run(status: &Status, own: OwnNode<'_>) -> Result<(), Failure
         return watch(status, &client).await;
     }
     let answer = client.ask(&Ask::get("cluster")).await?.taken()?;
+    let cluster: Cluster = answer.json()?;
     match status.json {
         true => output::bytes(&[&answer.body[..], b"\n"].concat()),
-        false => output::line(answer.json::<Cluster>()?),
+        false => output::line(cluster),
     }
 }
 

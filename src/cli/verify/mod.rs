@@ -5,7 +5,7 @@
 
 mod compare;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -60,6 +60,10 @@ pub(super) async fn run(verify: &Verify, own: OwnNode<'_>) -> Result<(), Failure
     if client.nodes().len() < 2 {
         let detail = "verify compares nodes: name at least two, with --node URL --node URL or in CAUSEWAY_NODE";
         return Err(Failure::Usage(detail.to_owned()));
+    }
+    let mut named = BTreeSet::new();
+    if let Some(again) = client.nodes().iter().map(shown).find(|node| !named.insert(*node)) {
+        return Err(Failure::Usage(format!("the same node twice: {again}; verify compares different ones")));
     }
     let deadline = Instant::now() + Duration::from_secs_f64(verify.wait);
     let Round { fingerprints, unanswered, verdict } = compare_until(&client, deadline).await?;
