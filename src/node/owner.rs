@@ -92,7 +92,6 @@ pub fn start(
     let (ended_sender, ended) = oneshot::channel();
 
     let committer = Committer { storage: storage.clone(), groups, done: commands.clone(), observer: observer.clone() };
-    let committer = thread::Builder::new().name("commit".to_owned()).spawn(move || committer.run())?;
     let owner = Owner {
         own: members.own,
         replica,
@@ -112,15 +111,7 @@ pub fn start(
         view: view_sender,
         bags: Bags::default(),
     };
-    let owner = thread::Builder::new().name("owner".to_owned()).spawn(move || {
-        owner.run();
-        // It ends because the owner's end of the channel is gone; until it has, it holds the storage open.
-        if committer.join().is_err() {
-            tracing::error!("the committer's thread had panicked");
-        }
-        // Whoever waits for the end is told even when `run` panics, by the sender's drop.
-        drop(ended_sender);
-    })?;
+    let owner = spawn(owner, committer, ended_sender)?;
     let disk = storage.clone();
     // What can't be asked is told by what needs the disk.
     let room = Room::new(min_free_bytes, move || disk.disk_space().map_or(u64::MAX, |space| space.free));
@@ -138,6 +129,20 @@ pub fn start(
         }),
     };
     Ok(Running { handle, orders, questions, ended, owner })
+}
+
+/// Starts the two threads. That of the owner ends last, and says so.
+fn spawn(owner: Owner, committer: Committer, ended: oneshot::Sender<()>) -> io::Result<JoinHandle<()>> {
+    let committer = thread::Builder::new().name("commit".to_owned()).spawn(move || committer.run())?;
+    thread::Builder::new().name("owner".to_owned()).spawn(move || {
+        owner.run();
+        // It ends because the owner's end of the channel is gone; until it has, it holds the storage open.
+        if committer.join().is_err() {
+            tracing::error!("the committer's thread had panicked");
+        }
+        // Whoever waits for the end is told even when `run` panics, by the sender's drop.
+        drop(ended);
+    })
 }
 
 /// Appends that go into one commit, with the checkpoint after the last of them.
