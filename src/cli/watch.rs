@@ -151,10 +151,10 @@ mod tests {
 
     #[test]
     fn as_json_it_is_one_line_with_the_cursor() {
-        let line = with_cursor(CHANGE, Some("7-1.9c77d1f0a3b25e64.12")).unwrap();
+        let line = with_cursor(CHANGE, Some("7-1.9c77d1f0a3b25e64.12-0123456789abcdef")).unwrap();
         assert!(!line.contains('\n'), "{line}");
         let change: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(change["cursor"], "7-1.9c77d1f0a3b25e64.12");
+        assert_eq!(change["cursor"], "7-1.9c77d1f0a3b25e64.12-0123456789abcdef");
         assert_eq!(change["entries"][0]["value"], "1\n2");
     }
 }

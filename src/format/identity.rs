@@ -18,6 +18,8 @@ pub struct StoredIdentity {
     pub cluster: String,
     /// The node's id.
     pub node: NodeId,
+    /// What tells its log from all others.
+    pub log: u64,
 }
 
 #[derive(Encode, Decode)]
@@ -29,16 +31,18 @@ struct IdentityDto<'a> {
     cluster: &'a str,
     #[n(2)]
     node: u32,
+    #[n(3)]
+    log: u64,
 }
 
 /// The bytes of an identity.
 pub fn encode(identity: &StoredIdentity) -> Vec<u8> {
-    let StoredIdentity { format, cluster, node } = identity;
-    dto::seal(VERSION, &IdentityDto { format: *format, cluster, node: node.0 })
+    let StoredIdentity { format, cluster, node, log } = identity;
+    dto::seal(VERSION, &IdentityDto { format: *format, cluster, node: node.0, log: *log })
 }
 
 /// The identity of these bytes.
 pub fn decode(bytes: &[u8]) -> Result<StoredIdentity, FormatError> {
-    let IdentityDto { format, cluster, node } = dto::open(WHAT, VERSION, bytes)?;
-    Ok(StoredIdentity { format, cluster: cluster.to_owned(), node: NodeId(node) })
+    let IdentityDto { format, cluster, node, log } = dto::open(WHAT, VERSION, bytes)?;
+    Ok(StoredIdentity { format, cluster: cluster.to_owned(), node: NodeId(node), log })
 }

@@ -1,9 +1,10 @@
 //! `GET /watch`: every change of a prefix, exactly once and in causal order, as server-sent events.
 //!
 //! A watch is a reader of this node's op log: ops are there in an order in which each comes behind all that it knew of,
-//! and keep their places across restarts. So a place in the log and the op that is there are all that a client needs to go
-//! on where it was ([`Cursor`]); nothing is kept for it. Each watch reads on in small batches when the published view says
-//! that there is more and its client has taken what was before, so what it costs does not grow with how slow that is.
+//! and keep their places across restarts. So the log, a place in it and the op that is there are all that a client needs
+//! to go on where it was ([`Cursor`]); nothing is kept for it. Each watch reads on in small batches when the published
+//! view says that there is more and its client has taken what was before, so what it costs does not grow with how slow
+//! that is.
 
 mod change;
 mod cursor;
@@ -76,20 +77,20 @@ struct Start {
 }
 
 fn gone() -> Problem {
-    let detail = "this node's log does not have the cursor's op at that place: it is of another node, or of before this \
-                  node's volume was restored, or no longer kept; watch without a cursor, and read what there is with the \
-                  context of the event 'start'";
+    let detail = "this node's log is not the cursor's, or does not have its op at that place: it is of another node, or of \
+                  before this node's volume was restored or wiped, or no longer kept; watch without a cursor, and read \
+                  what there is with the context of the event 'start'";
     Problem::new(Kind::CursorGone, detail)
 }
 
 /// The cursor of a position, if the log has what it needs to go on from there.
 async fn cursor_at(node: &NodeHandle, position: u64) -> Result<Option<Cursor>, Problem> {
-    let node = node.clone();
+    let (node, log) = (node.clone(), node.log_id());
     let one = BatchLimit { ops: 1, bytes: 1 };
     // The op that is there; where none is, the one that must come first.
     let found = blocking(move || Ok(node.ops_after(position.saturating_sub(1), one)?.pop())).await?;
     Ok(match found {
-        Some(op) if op.position == position => Some(Cursor::Behind { position, dot: op.dot }),
+        Some(op) if op.position == position => Some(Cursor::Behind { position, dot: op.dot, log }),
         other => (position == 0 && other.is_none_or(|first| first.position == 1)).then_some(Cursor::Start),
     })
 }

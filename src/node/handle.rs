@@ -14,7 +14,7 @@ use super::history::History;
 use super::room::{NoRoom, Room};
 use crate::causality::{Dot, NodeId, VersionVector, WallMs};
 use crate::replica::{Answer, Key, LinkId, OpRange, Push, Rejection, Value, View, Write, WriteError, Written};
-use crate::storage::{BatchLimit, DiskSpace, LogSize, Snapshot, Storage, StorageError, StoredOp};
+use crate::storage::{BatchLimit, DiskSpace, LogId, LogSize, Snapshot, Storage, StorageError, StoredOp};
 
 /// What the owner's thread takes in.
 pub(super) enum Command {
@@ -233,6 +233,11 @@ impl NodeHandle {
     /// All ops behind a position of the log, in order and without a gap. May touch the disk.
     pub fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
         self.shared.storage.ops_after(position, limit)
+    }
+
+    /// Which log this node's is.
+    pub fn log_id(&self) -> LogId {
+        self.shared.storage.log_id()
     }
 
     /// The encoded bytes of the ops of these ranges that are in the log.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::causality::{CausalContext, NodeId};
 use crate::replica::*;
-use crate::storage::{BatchLimit, DiskSpace, LogSize, MemoryStorage, Snapshot, Storage, StorageError, StoredOp};
+use crate::storage::{BatchLimit, DiskSpace, LogId, LogSize, MemoryStorage, Snapshot, Storage, StorageError, StoredOp};
 
 /// A store whose commits wait while `gate` is locked, fail when told to, and are counted.
 #[derive(Default)]
@@ -46,6 +46,10 @@ impl Storage for Gated {
 
     fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
         self.inner.ops_after(position, limit)
+    }
+
+    fn log_id(&self) -> LogId {
+        self.inner.log_id()
     }
 
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {

@@ -363,8 +363,8 @@ macro_rules! conformance {
 
 use conflicts::keys_with_siblings_are_listed;
 use ops::{
-    ops_come_in_order_of_position, recent_idempotency_keys_are_recovered, the_bytes_of_ops_are_known,
-    the_log_is_read_on_from_any_position,
+    a_log_keeps_its_id_which_no_other_has, ops_come_in_order_of_position, recent_idempotency_keys_are_recovered,
+    the_bytes_of_ops_are_known, the_log_is_read_on_from_any_position,
 };
 
 conformance!(
@@ -375,6 +375,7 @@ conformance!(
     the_last_state_of_a_key_counts,
     siblings_keep_their_order_of_arrival,
     ops_come_in_order_of_position,
+    a_log_keeps_its_id_which_no_other_has,
     the_log_is_read_on_from_any_position,
     the_bytes_of_ops_are_known,
     recent_idempotency_keys_are_recovered,

@@ -2,17 +2,26 @@
 //! test that drops a node and starts another on a clone has restarted it.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use super::{BatchLimit, DiskSpace, LogSize, Snapshot, Storage, StorageError, StoredOp, check_order};
+use super::{BatchLimit, DiskSpace, LogId, LogSize, Snapshot, Storage, StorageError, StoredOp, check_order};
 use crate::causality::{Ancestry, Dot, VersionVector};
 use crate::format;
 use crate::replica::{Append, Checkpoint, KeyStates, KeyedOps, OpRange, Recovered, Siblings, Unreadable};
 
 /// A store that lasts as long as its process.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct MemoryStorage {
     disk: Arc<RwLock<Disk>>,
+    log_id: LogId,
+}
+
+impl Default for MemoryStorage {
+    fn default() -> Self {
+        // Other keys each time, so another number.
+        Self { disk: Arc::default(), log_id: LogId(RandomState::new().hash_one(())) }
+    }
 }
 
 #[derive(Default)]
@@ -103,6 +112,10 @@ impl Storage for MemoryStorage {
         let disk = self.read();
         let behind = usize::try_from(position).ok().and_then(|position| disk.order.get(position..));
         Ok(fitting(behind.into_iter().flatten().map(|dot| &disk.log[dot]), limit))
+    }
+
+    fn log_id(&self) -> LogId {
+        self.log_id
     }
 
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {

@@ -17,6 +17,7 @@ pub use error::{OpenError, StorageError};
 
 pub use memory::MemoryStorage;
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -52,6 +53,9 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
     /// is any). Where the log begins later, from its first on.
     fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError>;
 
+    /// Which log it is.
+    fn log_id(&self) -> LogId;
+
     /// The encoded bytes of the ops of these ranges that are in the log.
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError>;
 
@@ -72,6 +76,17 @@ pub struct DiskSpace {
     pub size: u64,
     /// What is free, for who has no privileges.
     pub free: u64,
+}
+
+/// What tells a log from those of all other nodes and of other data directories: drawn when it is made, kept for good.
+/// A copy of a directory has that of the original.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogId(pub u64);
+
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 /// How much a log holds.

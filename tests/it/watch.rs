@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use causeway::causality::Dot;
+use causeway::format::token;
 use causeway::http::{HttpOptions, Limits};
 use causeway::listen::ListenOptions;
 use futures_util::future::join_all;
@@ -57,6 +58,11 @@ async fn keeping_alive(keep_alive: Duration) -> Node {
     Node::alone(Setup { http, ..Setup::default() }).await
 }
 
+/// Behind this op, at this place of a node's log.
+fn cursor(node: &Node, position: u64, dot: &str) -> String {
+    format!("{position}-{dot}-{}", node.handle.log_id())
+}
+
 async fn dot(node: &Node, values: Value) -> String {
     let reply = node.set("", values, &[]).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
@@ -71,7 +77,7 @@ async fn a_watch_begins_now_and_tells_what_its_prefix_becomes() {
     let mut watch = Watch::open(&node, "?prefix=a/").await;
     let start = watch.next("start").await;
     assert_eq!(start.json(), json!({"node": 0, "context": before["context"]}));
-    assert_eq!(start.cursor(), format!("1-{first}"));
+    assert_eq!(start.cursor(), cursor(&node, 1, first));
 
     let second = dot(&node, json!({"a/1": "changed"})).await;
     let change = watch.next("change").await;
@@ -79,7 +85,7 @@ async fn a_watch_begins_now_and_tells_what_its_prefix_becomes() {
     let entry = json!({"key": "a/1", "value": "changed", "replaces": [first]});
     let expected = json!({"dot": second, "node": 0, "written_at": written_at, "trace_id": null, "entries": [entry]});
     assert_eq!(change.json(), expected);
-    assert_eq!(change.cursor(), format!("2-{second}"));
+    assert_eq!(change.cursor(), cursor(&node, 2, &second));
 
     // Of several keys those of the prefix, and nothing of those that have none.
     dot(&node, json!({"b": "x", "a": "x"})).await;
@@ -91,7 +97,7 @@ async fn a_watch_begins_now_and_tells_what_its_prefix_becomes() {
         {"key": "a/3", "value": "", "replaces": []},
     ]);
     assert_eq!((&change.json()["dot"], &change.json()["entries"]), (&json!(several), &entries));
-    assert_eq!(change.cursor(), format!("4-{several}"));
+    assert_eq!(change.cursor(), cursor(&node, 4, &several));
 }
 
 #[tokio::test]
@@ -184,7 +190,7 @@ async fn who_watches_what_does_not_change_is_told_how_far_it_is() {
     let silent = watch.next("cursor").await;
     assert_eq!((silent.cursor(), &*silent.data), ("0", "{}"));
     let last = dot(&node, json!({"other": "v"})).await;
-    let cursor = format!("1-{last}");
+    let cursor = cursor(&node, 1, &last);
     while watch.next("cursor").await.cursor() != cursor {}
     // So it need not look at that again.
     dot(&node, json!({"k": "v"})).await;
@@ -227,7 +233,8 @@ async fn a_cursor_that_is_not_of_this_log_is_gone() {
     let first = dot(&node, json!({"k": "1"})).await;
     let other = Node::on_disk(1, 1, Setup::default()).await;
     let of_other = dot(&other, json!({"k": "1"})).await;
-    let gone = [format!("1-{of_other}"), format!("2-{first}"), format!("3-{first}"), format!("{}-{first}", u64::MAX)];
+    let mut gone: Vec<String> = [2, 3, u64::MAX].map(|position| cursor(&node, position, &first)).into();
+    gone.extend([cursor(&node, 1, &of_other), cursor(&other, 1, &of_other), cursor(&other, 1, &first)]);
     for cursor in gone {
         let reply = node.get(&format!("/watch?after={cursor}")).await;
         assert_eq!((reply.status.as_u16(), &*reply.problem()), (410, "cursor-gone"), "{cursor}");
@@ -243,11 +250,43 @@ async fn a_cursor_that_is_not_of_this_log_is_gone() {
     let lost = dot(&node, json!({"k": "2"})).await;
     node.stop().await;
     let node = Node::on(copy, 0, 1, Setup::default()).await;
-    let known = format!("/watch?after=2-{lost}");
+    let known = format!("/watch?after={}", cursor(&node, 2, &lost));
     assert_eq!(node.get(&known).await.problem(), "cursor-gone");
     dot(&node, json!({"k": "other"})).await;
     assert_eq!(node.get(&known).await.problem(), "cursor-gone");
-    Watch::open(&node, &format!("?after=1-{first}")).await.next("start").await;
+    Watch::open(&node, &format!("?after={}", cursor(&node, 1, &first))).await.next("start").await;
+}
+
+/// Each got its own write first and then that of a third, which so has the same place in both.
+#[tokio::test]
+async fn a_cursor_of_another_node_is_gone_even_where_it_has_the_same_op_at_that_place() {
+    let cluster = Cluster::of(3).await;
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        cluster.link(one, other, false);
+    }
+    cluster.nodes[0].put("a", "v").await;
+    cluster.nodes[1].put("b", "v").await;
+    let reply = cluster.nodes[2].set("", json!({"k": "v"}), &[]).await;
+    let same = reply.json()["dot"].as_str().unwrap().to_owned();
+    let context = token::decode(&reply.context()).unwrap();
+    let mut cursors = Vec::new();
+    for to in [0, 1] {
+        let node = &cluster.nodes[to];
+        cluster.link(2, to, true);
+        node.handle.reached(&context.wait, DEADLINE).await.unwrap();
+        cluster.link(2, to, false);
+        let mut watch = Watch::open(node, "?after=0&prefix=k").await;
+        watch.next("start").await;
+        let cursor = watch.next("change").await.cursor().to_owned();
+        assert!(cursor.starts_with(&format!("2-{same}")), "{cursor}");
+        cursors.push(cursor);
+    }
+    for (node, cursor) in [(0, &cursors[1]), (1, &cursors[0])] {
+        let reply = cluster.nodes[node].get(&format!("/watch?after={cursor}")).await;
+        assert_eq!((reply.status.as_u16(), &*reply.problem()), (410, "cursor-gone"), "{cursor} at {node}");
+        let own = &cursors[node];
+        assert_eq!(Watch::open(&cluster.nodes[node], &format!("?after={own}")).await.next("start").await.cursor(), own);
+    }
 }
 
 #[tokio::test]

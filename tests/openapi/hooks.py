@@ -29,7 +29,7 @@ NAMES = itertools.count()
 schemathesis.openapi.format("causal-context", strategies.sampled_from(TOKENS))
 # One that nobody made is a 404.
 schemathesis.openapi.format("dot", strategies.sampled_from([*DOTS, "0.00c0ffee00c0ffee.7"]))
-# Cursors of another log are told by the op that they name.
+# Cursors of another log are told by the log that they name.
 schemathesis.openapi.format("cursor", strategies.just("0"))
 # A name stands for one write.
 schemathesis.openapi.format("idempotency-key", strategies.builds(lambda: f"write-{next(NAMES)}"))

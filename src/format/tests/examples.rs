@@ -71,7 +71,7 @@ pub(super) fn checkpoint() -> Checkpoint {
 }
 
 pub(super) fn identity() -> StoredIdentity {
-    StoredIdentity { format: 1, cluster: "causeway".to_owned(), node: NodeId(7) }
+    StoredIdentity { format: 1, cluster: "causeway".to_owned(), node: NodeId(7), log: 0x1065_1065_1065_1065 }
 }
 
 fn statement(node: u32) -> Statement {

@@ -80,8 +80,8 @@ proptest! {
     }
 
     #[test]
-    fn an_identity_is_read_as_written(format: u32, cluster: String, node: u32) {
-        let identity = identity::StoredIdentity { format, cluster, node: crate::causality::NodeId(node) };
+    fn an_identity_is_read_as_written(format: u32, cluster: String, node: u32, log: u64) {
+        let identity = identity::StoredIdentity { format, cluster, node: crate::causality::NodeId(node), log };
         prop_assert_eq!(identity::decode(&identity::encode(&identity)), Ok(identity));
     }
 

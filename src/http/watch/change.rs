@@ -9,9 +9,11 @@ use super::cursor::Cursor;
 use crate::http::sse;
 use crate::http::view::{time, trace_id};
 use crate::replica::{Entry, Op, Value};
+use crate::storage::LogId;
 
 /// An op of the log, read once for all who watch it.
 pub(super) struct Change {
+    log: LogId,
     position: u64,
     op: Op,
     /// What it takes in the log.
@@ -37,8 +39,8 @@ struct EntryView<'a> {
 }
 
 impl Change {
-    pub(super) fn new(position: u64, op: Op, bytes: usize) -> Self {
-        Self { position, op, bytes, whole: OnceLock::new() }
+    pub(super) fn new(log: LogId, position: u64, op: Op, bytes: usize) -> Self {
+        Self { log, position, op, bytes, whole: OnceLock::new() }
     }
 
     /// Its place in the log.
@@ -48,7 +50,7 @@ impl Change {
 
     /// How far who has it has come.
     pub(super) fn cursor(&self) -> Cursor {
-        Cursor::Behind { position: self.position, dot: self.op.dot }
+        Cursor::Behind { position: self.position, dot: self.op.dot, log: self.log }
     }
 
     /// The event for who watches a prefix; `None` when nothing of it is under that.

@@ -1,4 +1,7 @@
-//! Cursors: a place in this node's log and the op that is there, as text. Opaque to clients.
+//! Cursors: a log, a place in it and the op that is there, as text. Opaque to clients.
+//!
+//! The op alone does not tell whose log it is: it often has the same place at several nodes, behind others in another
+//! order. The log alone does not tell that it is as it was: a copy that is put back has the id of the original.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,16 +10,17 @@ use axum::http::{HeaderMap, HeaderName};
 
 use crate::causality::Dot;
 use crate::http::problem::{Kind, Problem, shown};
+use crate::storage::LogId;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// How far a watcher has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cursor {
-    /// Before the first op.
+    /// Before the first op of any log.
     Start,
-    /// Behind this op.
-    Behind { position: u64, dot: Dot },
+    /// Behind this op of this log.
+    Behind { position: u64, dot: Dot, log: LogId },
 }
 
 impl Cursor {
@@ -52,7 +56,7 @@ impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start => f.write_str("0"),
-            Self::Behind { position, dot } => write!(f, "{position}-{dot}"),
+            Self::Behind { position, dot, log } => write!(f, "{position}-{dot}-{log}"),
         }
     }
 }
@@ -62,10 +66,12 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let parse = || {
-            let (position, dot) = text.split_once('-')?;
+            let (position, rest) = text.split_once('-')?;
+            let (dot, log) = rest.split_once('-')?;
             Some(Self::Behind {
                 position: position.parse().ok().filter(|position| *position > 0)?,
                 dot: dot.parse().ok()?,
+                log: LogId(u64::from_str_radix(log, 16).ok()?),
             })
         };
         let cursor = if text == "0" { Some(Self::Start) } else { parse() };
@@ -82,26 +88,31 @@ mod tests {
 
     #[test]
     fn a_cursor_has_one_spelling() {
-        for text in ["0", "7-0.00c0ffee00c0ffee.7", "18446744073709551615-4294967295.ffffffffffffffff.9"] {
+        let log = "0123456789abcdef";
+        let longest = format!("18446744073709551615-4294967295.ffffffffffffffff.9-{log}");
+        for text in ["0", &format!("7-0.00c0ffee00c0ffee.7-{log}"), &longest, "7-0.00c0ffee00c0ffee.7-0000000000000000"]
+        {
             assert_eq!(text.parse::<Cursor>().unwrap().to_string(), text);
         }
-        let bad = [
-            "",
-            "00",
-            "-",
-            "0-0.00c0ffee00c0ffee.7",
-            "+7-0.00c0ffee00c0ffee.7",
-            "07-0.00c0ffee00c0ffee.7",
-            "7",
-            "7-",
-            "7-0.00C0FFEE00C0FFEE.7",
-            "7-0.00c0ffee00c0ffee.0",
-            "7-0.00c0ffee00c0ffee.7-",
-            " 0",
-            "18446744073709551616-0.00c0ffee00c0ffee.7",
-        ];
-        for text in bad {
+        for text in ["", "00", "-", "--", "7", "7-", "7-0.00c0ffee00c0ffee.7", " 0", "0-0.00c0ffee00c0ffee.7"] {
             text.parse::<Cursor>().unwrap_err();
+        }
+        for (place, log) in [
+            ("0-0.00c0ffee00c0ffee.7", log),
+            ("+7-0.00c0ffee00c0ffee.7", log),
+            ("07-0.00c0ffee00c0ffee.7", log),
+            ("7-0.00C0FFEE00C0FFEE.7", log),
+            ("7-0.00c0ffee00c0ffee.0", log),
+            ("18446744073709551616-0.00c0ffee00c0ffee.7", log),
+            ("7-0.00c0ffee00c0ffee.7", ""),
+            ("7-0.00c0ffee00c0ffee.7", "7"),
+            ("7-0.00c0ffee00c0ffee.7", "0123456789ABCDEF"),
+            ("7-0.00c0ffee00c0ffee.7", "+123456789abcdef"),
+            ("7-0.00c0ffee00c0ffee.7", "0123456789abcdefg"),
+            ("7-0.00c0ffee00c0ffee.7", "00123456789abcdef"),
+            ("7-0.00c0ffee00c0ffee.7", "0123456789abcdef-"),
+        ] {
+            format!("{place}-{log}").parse::<Cursor>().unwrap_err();
         }
     }
 }

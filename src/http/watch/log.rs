@@ -16,7 +16,7 @@ use crate::format;
 use crate::http::blocking;
 use crate::http::problem::{Kind, Problem};
 use crate::node::NodeHandle;
-use crate::storage::{BatchLimit, StoredOp};
+use crate::storage::{BatchLimit, LogId, StoredOp};
 
 /// What is read at once.
 const BATCH: BatchLimit = BatchLimit { ops: 256, bytes: 256 << 10 };
@@ -80,7 +80,11 @@ impl WatchedLog {
             return Ok(Some(batch));
         }
         let node = node.clone();
-        let read = blocking(move || node.ops_after(position, BATCH)?.iter().map(decode).collect()).await;
+        let read = blocking(move || {
+            let log = node.log_id();
+            node.ops_after(position, BATCH)?.iter().map(|op| decode(log, op)).collect()
+        })
+        .await;
         let changes: Vec<Arc<Change>> = read?;
         self.recent.write().unwrap_or_else(PoisonError::into_inner).keep(&changes);
         let end = changes.last().map(|last| last.cursor());
@@ -124,22 +128,24 @@ async fn read_alone(node: NodeHandle, position: u64, prefix: Arc<str>) -> Result
         if !goes_on(position, first.position) {
             return Ok(None);
         }
-        let end = Cursor::Behind { position: last.position, dot: last.dot };
+        let log = node.log_id();
+        let end = Cursor::Behind { position: last.position, dot: last.dot, log };
         // Keys stand in the bytes of an op as they are.
         let prefix = memmem::Finder::new(prefix.as_bytes());
-        let changes = ops.iter().filter(|op| prefix.find(&op.bytes).is_some()).map(decode).collect::<Result<_, _>>()?;
+        let concerned = ops.iter().filter(|op| prefix.find(&op.bytes).is_some());
+        let changes = concerned.map(|op| decode(log, op)).collect::<Result<_, _>>()?;
         Ok(Some(Batch { changes, end }))
     })
     .await
 }
 
-fn decode(stored: &StoredOp) -> Result<Arc<Change>, Problem> {
+fn decode(log: LogId, stored: &StoredOp) -> Result<Arc<Change>, Problem> {
     let StoredOp { position, dot, bytes } = stored;
     let op = format::op::decode(bytes).map_err(|error| {
         tracing::error!(%dot, %error, "an op of the log can't be read");
         Problem::new(Kind::StorageUnreadable, format!("op {dot}: {error}"))
     })?;
-    Ok(Arc::new(Change::new(*position, op, bytes.len())))
+    Ok(Arc::new(Change::new(log, *position, op, bytes.len())))
 }
 
 #[cfg(test)]
@@ -152,7 +158,7 @@ mod tests {
         let dot = Origin::new(NodeId(0), Incarnation(7)).dot(position);
         let (hlc, entries) = (Hlc(7), Vec::new());
         let op = Op { dot, parents: vec![], deps: vec![], hlc, entries, trace: None, idempotency_key: None };
-        Arc::new(Change::new(position, op, bytes))
+        Arc::new(Change::new(LogId(7), position, op, bytes))
     }
 
     fn positions(recent: &Recent) -> Vec<u64> {

@@ -32,6 +32,16 @@ pub(super) fn ops_come_in_order_of_position<S: Subject>() {
     assert!(store.ops(&[range(origin(9, 9), 1, u64::MAX), range(origins[0], 3, 2)], ALL).unwrap().is_empty());
 }
 
+pub(super) fn a_log_keeps_its_id_which_no_other_has<S: Subject>() {
+    let (subject, other) = (S::new(), S::new());
+    let id = subject.open().0.log_id();
+    let (store, _) = subject.open();
+    Log::default().write(&store, origin(0, 7).dot(1), &[("k", Some("v"))]);
+    drop(store);
+    assert_eq!(subject.open().0.log_id(), id);
+    assert_ne!(other.open().0.log_id(), id);
+}
+
 pub(super) fn the_log_is_read_on_from_any_position<S: Subject>() {
     let subject = S::new();
     let (mut store, _) = subject.open();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::format::FormatError;
 use crate::format::identity::{self, StoredIdentity};
-use crate::storage::{DiskSpace, Identity, OpenError, StorageError, files};
+use crate::storage::{DiskSpace, Identity, LogId, OpenError, StorageError, files};
 
 /// The format of the directory as a whole: its files, their records. (Format 1 had no op log of its own, format 2
 /// did not know which keys have siblings; no released version wrote them.)
@@ -22,29 +22,30 @@ const LOCK: &str = "lock";
 const NOTHING: [&str; 3] = [LOCK, UNFINISHED_IDENTITY, "lost+found"];
 
 /// Makes sure that `path` is the directory of `identity`, making it so where there is nothing yet, and takes
-/// it for this process for as long as the file returned is open.
-pub(super) fn claim(path: &Path, identity: &Identity) -> Result<File, OpenError> {
+/// it for this process for as long as the file returned is open. Its log has the id returned.
+pub(super) fn claim(path: &Path, identity: &Identity) -> Result<(File, LogId), OpenError> {
     // Looked at first, so that a directory that is refused stays as it was.
     check(path, identity)?;
     create_dir_durably(path).map_err(|error| io_error(path, error))?;
     let lock = lock(path)?;
-    if !check(path, identity)? {
-        write_identity(path, identity).map_err(|error| io_error(path, error))?;
-    }
-    Ok(lock)
+    let log = match check(path, identity)? {
+        Some(log) => log,
+        None => write_identity(path, identity).map_err(|error| io_error(path, error))?,
+    };
+    Ok((lock, log))
 }
 
-/// Whether the directory is that of `identity`; `false` when there is nothing yet.
-fn check(path: &Path, identity: &Identity) -> Result<bool, OpenError> {
+/// Makes sure that the directory is that of `identity`; the id of its log, or `None` when there is nothing yet.
+fn check(path: &Path, identity: &Identity) -> Result<Option<LogId>, OpenError> {
     let bytes = match fs::read(path.join(IDENTITY)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return if is_foreign(path)? { Err(OpenError::Foreign { path: path.to_owned() }) } else { Ok(false) };
+            return if is_foreign(path)? { Err(OpenError::Foreign { path: path.to_owned() }) } else { Ok(None) };
         }
         Err(error) => return Err(io_error(path, error)),
     };
     let newer = |found| OpenError::NewerFormat { path: path.to_owned(), found, newest: FORMAT };
-    let StoredIdentity { format, cluster, node } = identity::decode(&bytes).map_err(|error| match error {
+    let StoredIdentity { format, cluster, node, log } = identity::decode(&bytes).map_err(|error| match error {
         FormatError::Version { found, .. } => newer(found.into()),
         other => OpenError::Damaged { path: path.to_owned(), problem: other.to_string() },
     })?;
@@ -58,7 +59,7 @@ fn check(path: &Path, identity: &Identity) -> Result<bool, OpenError> {
     if found != *identity {
         return Err(OpenError::OtherIdentity { path: path.to_owned(), found, expected: identity.clone() });
     }
-    Ok(true)
+    Ok(Some(LogId(log)))
 }
 
 fn is_foreign(path: &Path) -> Result<bool, OpenError> {
@@ -86,11 +87,13 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Puts the identity there at once or not at all.
-fn write_identity(path: &Path, identity: &Identity) -> io::Result<()> {
+/// Puts the identity there at once or not at all, with a new id for the log.
+fn write_identity(path: &Path, identity: &Identity) -> io::Result<LogId> {
     let Identity { cluster, node } = identity.clone();
-    let bytes = identity::encode(&StoredIdentity { format: FORMAT, cluster, node });
-    files::create(path, UNFINISHED_IDENTITY, IDENTITY, &bytes).map(drop)
+    let log = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+    let bytes = identity::encode(&StoredIdentity { format: FORMAT, cluster, node, log });
+    files::create(path, UNFINISHED_IDENTITY, IDENTITY, &bytes)?;
+    Ok(LogId(log))
 }
 
 /// Creates a directory and those above it that are missing, so that they are there after a power cut.

@@ -40,7 +40,7 @@ use self::snapshot::DiskSnapshot;
 use super::files;
 use super::oplog::{self, Appender, OpLog};
 use super::{
-    BatchLimit, DiskSpace, Identity, LogSize, OpenError, Snapshot, Storage, StorageError, StoredOp, check_order,
+    BatchLimit, DiskSpace, Identity, LogId, LogSize, OpenError, Snapshot, Storage, StorageError, StoredOp, check_order,
 };
 use crate::causality::Dot;
 use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Recovered, Siblings, Unreadable};
@@ -93,6 +93,7 @@ impl Default for DiskOptions {
 pub struct DiskStorage {
     engine: Arc<Engine>,
     log: Arc<OpLog>,
+    log_id: LogId,
     hot: Arc<HotStates>,
     outlines: Outlines,
     /// The state as of the last commit.
@@ -117,7 +118,8 @@ impl DiskStorage {
 
     /// The same with other bounds on memory.
     pub fn open_with(path: &Path, identity: &Identity, options: DiskOptions) -> Result<(Self, Recovered), OpenError> {
-        let lock = Arc::new(directory::claim(path, identity)?);
+        let (lock, log_id) = directory::claim(path, identity)?;
+        let lock = Arc::new(lock);
         let store = path.join(STORE);
         if !store.try_exists().map_err(|error| directory::io_error(path, error))? {
             create(path, &lock, options).map_err(|error| directory::unusable(path, error))?;
@@ -134,7 +136,7 @@ impl DiskStorage {
         let commits = Mutex::new(Commits { appender, failed: false });
         let (published, outlines) = (ArcSwap::from_pointee(snapshot), Outlines::new(options.outline_bytes));
         let path = path.to_owned();
-        Ok((Self { engine, log, hot, outlines, published, commits, path }, recovered))
+        Ok((Self { engine, log, log_id, hot, outlines, published, commits, path }, recovered))
     }
 
     fn write(&self, appender: &mut Appender, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
@@ -216,6 +218,10 @@ impl Storage for DiskStorage {
 
     fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
         self.log.ops_after(position, limit)
+    }
+
+    fn log_id(&self) -> LogId {
+        self.log_id
     }
 
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {

@@ -157,7 +157,7 @@ async fn a_watch_goes_on_where_a_node_that_crashed_left_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_that_the_node_does_not_have_ends_a_watch() {
     let (_node, port, _directory) = alone().await;
-    let message = ask(port, &["watch", "--after", "7-3.00c0ffee00c0ffee.7"]).failed(3);
+    let message = ask(port, &["watch", "--after", "7-3.00c0ffee00c0ffee.7-0123456789abcdef"]).failed(3);
     assert!(message.contains("/watch answered 410: "), "{message}");
     let message = ask(port, &["watch", "--after", "here"]).failed(3);
     assert!(message.contains("/watch answered 400: "), "{message}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use causeway::causality::VersionVector;
 use causeway::replica::{Append, Checkpoint, KeyStates, OpRange, Siblings, Unreadable};
-use causeway::storage::{BatchLimit, DiskSpace, LogSize, Snapshot, Storage, StorageError, StoredOp};
+use causeway::storage::{BatchLimit, DiskSpace, LogId, LogSize, Snapshot, Storage, StorageError, StoredOp};
 
 /// A store with faults that can be switched on.
 pub(crate) struct Faulty {
@@ -76,6 +76,10 @@ impl Storage for Faulty {
         self.inner.ops_after(position, limit)
     }
 
+    fn log_id(&self) -> LogId {
+        self.inner.log_id()
+    }
+
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
         self.inner.op_bytes(ranges)
     }
@@ -117,6 +121,10 @@ impl<S: Storage> Storage for Unreadably<S> {
 
     fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
         self.0.ops_after(position, limit)
+    }
+
+    fn log_id(&self) -> LogId {
+        self.0.log_id()
     }
 
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {

@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use causeway::causality::{self, Dot, NodeId};
 use causeway::format;
 use causeway::replica::{Op, OpRange};
-use causeway::storage::{BatchLimit, DiskStorage, Identity, Storage};
+use causeway::storage::{BatchLimit, DiskStorage, Identity, LogId, Storage};
 use causeway_checker::history::{Volume, What};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -288,12 +288,13 @@ impl Faults {
         let stored = storage.ops(&ranges, BatchLimit { ops: usize::MAX, bytes: usize::MAX }).unwrap();
         assert_eq!(stored.len() as u64, ranges.iter().map(OpRange::count).sum::<u64>());
         let ops = stored.iter().map(|op| (op.position, format::op::decode(&op.bytes).unwrap()));
-        Log { ops: ops.collect() }
+        Log { id: storage.log_id(), ops: ops.collect() }
     }
 }
 
 /// What the watched node's log holds.
 struct Log {
+    id: LogId,
     ops: Vec<(u64, Op)>,
 }
 
@@ -342,7 +343,7 @@ impl Log {
                 .collect();
             let at = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(op.hlc.wall().0)).to_string();
             let (dot, node) = (op.dot.to_string(), op.dot.origin.node.0);
-            let id = format!("{position}-{dot}");
+            let id = format!("{position}-{dot}-{}", self.id);
             let data = json!({"dot": dot, "node": node, "written_at": at, "trace_id": null, "entries": entries});
             (!entries.is_empty()).then_some((id, data))
         });

@@ -81,7 +81,8 @@ fn the_directory_of_another_node_or_cluster_is_refused() {
 #[test]
 fn a_newer_format_is_refused() {
     let directory = written();
-    let newer = StoredIdentity { format: directory::FORMAT + 1, cluster: "causeway".to_owned(), node: NodeId(0) };
+    let newer =
+        StoredIdentity { format: directory::FORMAT + 1, cluster: "causeway".to_owned(), node: NodeId(0), log: 7 };
     for bytes in [identity::encode(&newer), frame::seal(4, |bytes| bytes.push(0))] {
         fs::write(path(&directory).join("identity"), bytes).unwrap();
         let before = contents(&path(&directory));
@@ -94,7 +95,7 @@ fn a_newer_format_is_refused() {
 fn an_old_format_is_refused() {
     let directory = written();
     for format in 1..directory::FORMAT {
-        let old = StoredIdentity { format, cluster: "causeway".to_owned(), node: NodeId(0) };
+        let old = StoredIdentity { format, cluster: "causeway".to_owned(), node: NodeId(0), log: 7 };
         fs::write(path(&directory).join("identity"), identity::encode(&old)).unwrap();
         let refusal = refusal(&path(&directory));
         assert!(matches!(refusal, OpenError::OldFormat { found, oldest: 3, .. } if found == format), "{refusal}");
@@ -134,6 +135,7 @@ fn a_first_start_that_was_cut_off_is_begun_again() {
         format: directory::FORMAT,
         cluster: "causeway".to_owned(),
         node: NodeId(0),
+        log: 7,
     });
     let begun: [(&str, &[u8]); 6] = [
         ("lock", b""),
