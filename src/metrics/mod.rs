@@ -8,7 +8,6 @@
 //! id or address, outcomes by the words of `error.type`. Must not put a key, or anything else that a client chose, into
 //! a label.
 
-mod accepted;
 pub mod limits;
 mod scraped;
 
@@ -24,7 +23,6 @@ use prometheus::{
 use crate::causality::{NodeId, WallMs};
 use crate::node::{AdmissionLimit, NodeHandle, Observer, Try, wall_now};
 use crate::replica::{LinkId, OpRange, PeerChange, View, Visible};
-use accepted::Accepted;
 use scraped::Scraped;
 
 /// Upper bounds, in seconds: of a sync of a fast disk up to one that hangs.
@@ -76,8 +74,6 @@ pub struct NodeMetrics {
     commit_ops: Histogram,
     apply_seconds: Histogram,
     peers: Vec<PeerMetrics>,
-    /// When own writes were accepted that may still be acknowledged.
-    accepted: Mutex<Accepted>,
     newest_reading: Arc<AtomicU64>,
     started: WallMs,
 }
@@ -148,7 +144,6 @@ impl NodeMetrics {
                 &REPLICATION_SECONDS,
             ),
             peers: PeerMetrics::register(registry, &options.peers),
-            accepted: Mutex::default(),
             newest_reading: Arc::default(),
             started: wall_now(),
         }
@@ -172,22 +167,18 @@ impl Observer for NodeMetrics {
         if self.newest_reading.load(Ordering::Relaxed) < reading.0 {
             self.newest_reading.fetch_max(reading.0, Ordering::Relaxed);
         }
-        match visible.from {
-            None => lock(&self.accepted).note(visible.op.dot, visible.received),
-            Some(_) => self.apply_seconds.observe(seconds_since(reading, wall_now())),
+        if visible.from.is_some() {
+            self.apply_seconds.observe(seconds_since(reading, wall_now()));
         }
     }
 
-    fn acknowledged(&self, peer: NodeId, ops: &[OpRange]) {
+    fn acknowledged(&self, peer: NodeId, _: &[OpRange], latencies: &[(u64, Duration)]) {
         let Some(peer) = self.peers.iter().find(|known| *lock(&known.node) == Some(peer)) else { return };
-        let now = wall_now();
-        let latencies = peer.acknowledged_seconds.local();
-        let accepted = lock(&self.accepted);
-        for (at, count) in ops.iter().flat_map(|range| accepted.of(*range)) {
-            (0..count).for_each(|_| latencies.observe(seconds_since(at, now)));
+        let observed = peer.acknowledged_seconds.local();
+        for (count, latency) in latencies {
+            (0..*count).for_each(|_| observed.observe(latency.as_secs_f64()));
         }
-        drop(accepted);
-        latencies.flush();
+        observed.flush();
     }
 
     fn peer(&self, _: LinkId, _: Option<NodeId>, _: PeerChange) {}

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::causality::{NodeId, Origin, WallMs};
+use super::accepted::Accepted;
+use crate::causality::{NodeId, WallMs};
 use crate::format::facts::Latency;
 use crate::replica::OpRange;
 
@@ -33,9 +34,7 @@ struct Commits {
     visible: VecDeque<CommitTime>,
     /// The position of the last op that became visible, in this run or before it.
     through: u64,
-    /// Of the origin that this node writes under now.
-    own: Option<Origin>,
-    accepted: VecDeque<OwnOps>,
+    accepted: Accepted,
 }
 
 struct CommitTime {
@@ -43,14 +42,6 @@ struct CommitTime {
     after: u64,
     through: u64,
     at: WallMs,
-}
-
-/// Own ops of one commit.
-struct OwnOps {
-    first: u64,
-    last: u64,
-    /// When the first was accepted.
-    accepted: Instant,
 }
 
 /// Latencies of some seconds.
@@ -64,21 +55,13 @@ struct Step {
 impl History {
     /// Of a node that starts with the ops up to a position.
     pub(super) fn behind(position: u64) -> Self {
-        let commits = Commits { visible: VecDeque::new(), through: position, own: None, accepted: VecDeque::new() };
+        let commits = Commits { visible: VecDeque::new(), through: position, accepted: Accepted::default() };
         Self { commits: Mutex::new(commits), latencies: Mutex::default() }
     }
 
     /// Own ops were staged for a commit, the first of them then.
-    pub(super) fn accepted(&self, ops: OpRange, accepted: Instant) {
-        let mut commits = lock(&self.commits);
-        if commits.own != Some(ops.origin) {
-            commits.own = Some(ops.origin);
-            commits.accepted.clear();
-        }
-        commits.accepted.push_back(OwnOps { first: ops.first, last: ops.last, accepted });
-        if commits.accepted.len() > MAX_COMMITS {
-            commits.accepted.pop_front();
-        }
+    pub(super) fn accepted(&self, ops: OpRange, at: Instant) {
+        lock(&self.commits).accepted.note(ops, at);
     }
 
     /// The ops up to a position became visible.
@@ -98,21 +81,26 @@ impl History {
         visible.get(index).filter(|commit| commit.after < position).map(|commit| commit.at)
     }
 
-    /// A peer acknowledged own ops.
-    pub(super) fn acknowledged(&self, peer: NodeId, ops: &[OpRange], now: Instant, wall: WallMs) {
-        let commits = lock(&self.commits);
-        let mut taken: Vec<(u64, Duration)> = Vec::new();
-        for range in ops.iter().filter(|range| commits.own == Some(range.origin)) {
-            let from = commits.accepted.partition_point(|own| own.last < range.first);
-            for own in commits.accepted.range(from..).take_while(|own| own.first <= range.last) {
-                let count = own.last.min(range.last) + 1 - own.first.max(range.first);
-                taken.push((count, now.saturating_duration_since(own.accepted)));
-            }
+    /// A peer acknowledged own ops; how many of them after how long, as far as that is known.
+    pub(super) fn acknowledged(
+        &self,
+        peer: NodeId,
+        ops: &[OpRange],
+        now: Instant,
+        wall: WallMs,
+    ) -> Vec<(u64, Duration)> {
+        let taken: Vec<(u64, Duration)> = {
+            let accepted = &lock(&self.commits).accepted;
+            let runs = ops.iter().flat_map(|range| accepted.of(*range));
+            runs.map(|(at, count)| (count, now.saturating_duration_since(at))).collect()
+        };
+        if !taken.is_empty() {
+            self.note(peer, &taken, wall);
         }
-        drop(commits);
-        if taken.is_empty() {
-            return;
-        }
+        taken
+    }
+
+    fn note(&self, peer: NodeId, taken: &[(u64, Duration)], wall: WallMs) {
         let mut latencies = lock(&self.latencies);
         let steps = latencies.entry(peer).or_default();
         let number = wall.0 / STEP_MS;
@@ -124,7 +112,7 @@ impl History {
             }
         }
         let Some(step) = steps.back_mut() else { return };
-        taken.into_iter().for_each(|(count, latency)| step.note(count, latency));
+        taken.iter().for_each(|(count, latency)| step.note(*count, *latency));
     }
 
     /// How long own writes took to reach a peer in the last minute.
@@ -207,7 +195,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causality::Incarnation;
+    use crate::causality::{Incarnation, Origin};
 
     const OWN: Origin = Origin { node: NodeId(0), incarnation: Incarnation(7) };
 

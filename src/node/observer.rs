@@ -13,7 +13,8 @@ pub trait Observer: Send + Sync + 'static {
     fn visible(&self, visible: &Visible);
 
     /// A peer's statement says that it now has these ops of this node.
-    fn acknowledged(&self, peer: NodeId, ops: &[OpRange]);
+    /// `latencies`: how many of them how long after their acceptance, as far as this run of the node knows.
+    fn acknowledged(&self, peer: NodeId, ops: &[OpRange], latencies: &[(u64, Duration)]);
 
     /// A peer can't be reached or is back.
     fn peer(&self, link: LinkId, node: Option<NodeId>, change: PeerChange);
@@ -53,7 +54,7 @@ pub struct NoObserver;
 
 impl Observer for NoObserver {
     fn visible(&self, _: &Visible) {}
-    fn acknowledged(&self, _: NodeId, _: &[OpRange]) {}
+    fn acknowledged(&self, _: NodeId, _: &[OpRange], _: &[(u64, Duration)]) {}
     fn peer(&self, _: LinkId, _: Option<NodeId>, _: PeerChange) {}
     fn tried(&self, _: &Try<'_>) {}
     fn committed(&self, _: usize, _: Duration) {}
@@ -74,9 +75,9 @@ impl Observer for Both {
         self.1.visible(visible);
     }
 
-    fn acknowledged(&self, peer: NodeId, ops: &[OpRange]) {
-        self.0.acknowledged(peer, ops);
-        self.1.acknowledged(peer, ops);
+    fn acknowledged(&self, peer: NodeId, ops: &[OpRange], latencies: &[(u64, Duration)]) {
+        self.0.acknowledged(peer, ops, latencies);
+        self.1.acknowledged(peer, ops, latencies);
     }
 
     fn peer(&self, link: LinkId, node: Option<NodeId>, change: PeerChange) {

@@ -17,7 +17,7 @@ use super::history::History;
 use super::observer::Observer;
 use super::room::Room;
 use super::wall_now;
-use crate::causality::NodeId;
+use crate::causality::{Dot, NodeId};
 use crate::replica::{
     Answer, Append, Checkpoint, Effect, Input, MonoMs, Now, OpRange, Recovered, Rejection, Replica, ReplicaOptions,
     RequestId, Seed, Send, TICK_MS, View, WriteError, Written,
@@ -101,7 +101,7 @@ pub fn start(
         inbox,
         groups: group_sender,
         staged: Vec::new(),
-        staged_since: Instant::now(),
+        staged_own: None,
         history: history.clone(),
         committing: false,
         next_request: 0,
@@ -185,8 +185,8 @@ struct Owner {
     groups: Sender<Group>,
     /// Staged, and not yet handed to the committer.
     staged: Vec<Append>,
-    /// When the first of them was.
-    staged_since: Instant,
+    /// Those of this node among them, and when the first was staged.
+    staged_own: Option<(OpRange, Instant)>,
     history: Arc<History>,
     committing: bool,
     next_request: u64,
@@ -258,6 +258,7 @@ impl Owner {
                     Err(error) => {
                         tracing::error!(%error, "a commit failed: this node is READ-ONLY until it is restarted");
                         self.staged.clear();
+                        self.staged_own = None;
                         self.feed(Input::PersistFailed);
                     }
                 }
@@ -272,8 +273,8 @@ impl Owner {
             return;
         }
         let group = Group { appends: std::mem::take(&mut self.staged), checkpoint: self.replica.checkpoint() };
-        if let Some(own) = own_ops(&group.appends, self.own) {
-            self.history.accepted(own, self.staged_since);
+        if let Some((ops, since)) = self.staged_own.take() {
+            self.history.accepted(ops, since);
         }
         self.groups.send(group).expect("the committer ends only after the owner, which holds this end");
         self.committing = true;
@@ -300,9 +301,7 @@ impl Owner {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Append(append) => {
-                if self.staged.is_empty() {
-                    self.staged_since = Instant::now();
-                }
+                self.note_own(append.op.dot);
                 self.staged.push(append);
             }
             Effect::Written { request, outcome } => {
@@ -321,10 +320,21 @@ impl Owner {
             }
             Effect::Visible(visible) => self.observer.visible(&visible),
             Effect::Acknowledged { peer, ops } => {
-                self.history.acknowledged(peer, &ops, Instant::now(), wall_now());
-                self.observer.acknowledged(peer, &ops);
+                let latencies = self.history.acknowledged(peer, &ops, Instant::now(), wall_now());
+                self.observer.acknowledged(peer, &ops, &latencies);
             }
             Effect::Peer { link, node, change } => self.observer.peer(link, node, change),
+        }
+    }
+
+    /// Takes note that an op of this node was staged.
+    fn note_own(&mut self, Dot { origin, counter }: Dot) {
+        if origin.node != self.own {
+            return;
+        }
+        match &mut self.staged_own {
+            Some((ops, _)) if ops.origin == origin => ops.last = counter,
+            staged => *staged = Some((OpRange { origin, first: counter, last: counter }, Instant::now())),
         }
     }
 
@@ -336,12 +346,4 @@ impl Owner {
     fn now(&self) -> Now {
         Now { mono: MonoMs(self.started.elapsed().as_millis() as u64), wall: wall_now() }
     }
-}
-
-/// The ops of this node among these; they follow on from each other.
-fn own_ops(appends: &[Append], own: NodeId) -> Option<OpRange> {
-    let mut own = appends.iter().map(|append| append.op.dot).filter(|dot| dot.origin.node == own);
-    let first = own.next()?;
-    let last = own.next_back().filter(|last| last.origin == first.origin).unwrap_or(first);
-    Some(OpRange { origin: first.origin, first: first.counter, last: last.counter })
 }

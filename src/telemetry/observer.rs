@@ -79,7 +79,7 @@ impl Observer for Watcher {
         }
     }
 
-    fn acknowledged(&self, peer: NodeId, ops: &[OpRange]) {
+    fn acknowledged(&self, peer: NodeId, ops: &[OpRange], _: &[(u64, Duration)]) {
         let Some(feed) = &self.spans else { return };
         feed.send(Event::Acknowledged { peer, ops: ops.to_vec(), at: SystemTime::now() });
     }

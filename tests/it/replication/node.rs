@@ -165,8 +165,8 @@ impl Observer for Tries {
         self.inner.visible(visible);
     }
 
-    fn acknowledged(&self, peer: NodeId, ops: &[OpRange]) {
-        self.inner.acknowledged(peer, ops);
+    fn acknowledged(&self, peer: NodeId, ops: &[OpRange], latencies: &[(u64, Duration)]) {
+        self.inner.acknowledged(peer, ops, latencies);
     }
 
     fn peer(&self, link: LinkId, node: Option<NodeId>, change: PeerChange) {
