@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::openapi::refusals::refusals;
 use super::problem::{self, Kind, Problem};
 use super::sse::{self, Ended, Events};
-use super::status::vector;
+use super::status::{WayView, vector};
 use super::view::{self, time};
 use super::{App, Shared, blocking, query};
 use crate::causality::WallMs;
@@ -93,19 +93,10 @@ struct FactsView {
 struct LinkFactsView {
     #[schema(required)]
     to: Option<u32>,
-    address: String,
-    #[schema(required, format = DateTime)]
-    away_since: Option<String>,
+    #[serde(flatten)]
+    way: WayView,
     #[schema(required)]
     why: Option<String>,
-    #[schema(required, format = DateTime)]
-    heard: Option<String>,
-    #[schema(required)]
-    up_to_date: Option<bool>,
-    ops_to_ship: u64,
-    bytes_to_ship: u64,
-    #[schema(required, format = DateTime)]
-    oldest_waiting: Option<String>,
     #[schema(required)]
     latency_ms: Option<LatencyView>,
 }
@@ -149,19 +140,7 @@ impl From<&Facts> for FactsView {
 
 impl From<&LinkFacts> for LinkFactsView {
     fn from(link: &LinkFacts) -> Self {
-        let time = |at: Option<u64>| at.map(|at| time(WallMs(at)));
-        Self {
-            to: link.to,
-            address: link.address.clone(),
-            away_since: time(link.away_since_ms),
-            why: link.why.clone(),
-            heard: time(link.heard_ms),
-            up_to_date: link.up_to_date,
-            ops_to_ship: link.ops_to_ship,
-            bytes_to_ship: link.bytes_to_ship,
-            oldest_waiting: time(link.oldest_waiting_ms),
-            latency_ms: link.latency.map(LatencyView::from),
-        }
+        Self { to: link.to, way: link.into(), why: link.why.clone(), latency_ms: link.latency.map(LatencyView::from) }
     }
 }
 
@@ -295,8 +274,9 @@ fn away(view: &View) -> Vec<bool> {
 /// Whether these say the same, apart from how old it is and when somebody was last heard.
 fn same(left: &[NodeView], right: &[NodeView]) -> bool {
     let same_link = |(left, right): (&LinkFactsView, &LinkFactsView)| {
-        (left.to, &left.away_since, left.ops_to_ship, left.up_to_date)
-            == (right.to, &right.away_since, right.ops_to_ship, right.up_to_date)
+        let (ours, theirs) = (&left.way, &right.way);
+        (left.to, &ours.away_since, ours.ops_to_ship, ours.up_to_date)
+            == (right.to, &theirs.away_since, theirs.ops_to_ship, theirs.up_to_date)
     };
     let same_facts = |left: &FactsView, right: &FactsView| {
         (&left.vector, left.read_only, left.delivery_buffer) == (&right.vector, right.read_only, right.delivery_buffer)

@@ -5,11 +5,11 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::keys::page_limit;
 use super::openapi::refusals::refusals;
-use super::openapi::{PageLimit, SessionHeaders};
+use super::openapi::{PageOfKeys, SessionHeaders};
+use super::paging::{Wanted, value_bytes};
 use super::problem::{self, Kind, Problem};
-use super::session::{self, Session};
+use super::session;
 use super::view::{self, KeySiblings, Resolve, Room};
 use super::{App, Shared, blocking, query};
 
@@ -36,9 +36,7 @@ refusals!(Refusals: query::REFUSALS, session::REFUSALS, problem::OF_STORE, &[Kin
 #[utoipa::path(
     get, path = "/conflicts", operation_id = "conflicts", tag = "data",
     params(
-        ("prefix" = Option<String>, Query, description = "Only keys that begin so"),
-        ("after" = Option<String>, Query, description = "Only keys behind this one, which need not exist"),
-        PageLimit,
+        PageOfKeys,
         SessionHeaders,
     ),
     responses(
@@ -52,32 +50,28 @@ refusals!(Refusals: query::REFUSALS, session::REFUSALS, problem::OF_STORE, &[Kin
     ),
 )]
 pub(super) async fn conflicts(State(app): Shared, request: Request) -> Result<Response, Problem> {
-    let [prefix, after, limit] = query::params(request.uri().query(), ["prefix", "after", "limit"])?;
-    let limit = page_limit(limit.as_deref(), app.options.limits.page_keys)?;
-    Session::of(request.headers(), &app.options)?.reached(&app).await?;
-    let (prefix, after) = (prefix.unwrap_or_default().into_owned(), after.map(|after| after.into_owned()));
-    blocking(move || page(&app, &prefix, after, limit)).await
+    let wanted = Wanted::of(&app, request.uri(), request.headers()).await?;
+    blocking(move || page(&app, wanted)).await
 }
 
-fn page(app: &App, prefix: &str, mut after: Option<String>, limit: usize) -> Result<Response, Problem> {
+fn page(app: &App, Wanted { prefix, mut after, limit }: Wanted) -> Result<Response, Problem> {
     let snapshot = app.node.snapshot()?;
     let mut found = Vec::new();
     let mut bytes = 0;
     // One more than the page shows, to know whether another follows; and no more than there is room for.
     while found.len() <= limit && bytes <= app.options.limits.answer_bytes {
         let count = found.len().clamp(1, MAX_STEP).min(limit + 1 - found.len());
-        let step = snapshot.conflicts(prefix, after.as_deref(), count)?;
+        let step = snapshot.conflicts(&prefix, after.as_deref(), count)?;
         let Some((last, _)) = step.last() else { break };
         after = Some(last.clone());
-        bytes +=
-            step.iter().flat_map(|(_, siblings)| siblings.iter()).map(|sibling| sibling.value.len()).sum::<usize>();
+        bytes += value_bytes(&step);
         found.extend(step);
     }
     let mut room = Room::new(app.options.limits.answer_bytes);
     let views =
         found.iter().take(limit).map(|(key, siblings)| KeySiblings::new(key, siblings, Resolve::All, &mut room));
     let shown: Vec<KeySiblings> = views.take_while(|view| !view.shows_nothing_of_some()).collect();
-    let more = shown.len() < found.len() || !snapshot.conflicts(prefix, after.as_deref(), 1)?.is_empty();
+    let more = shown.len() < found.len() || !snapshot.conflicts(&prefix, after.as_deref(), 1)?.is_empty();
     let next = shown.last().filter(|_| more).map(KeySiblings::key);
     let token = app.tokens.of(snapshot.vector());
     Ok(view::json_with_context(&Page { keys: &shown, context: &token.text, next }, &token.text))

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
 use super::openapi::{self, refusals::refusals};
+use super::paging::Step;
 use super::problem::{self, Kind, Problem};
 use super::status::vector;
 use super::view::{self, Room};
@@ -26,10 +27,6 @@ use crate::storage::Snapshot;
 pub(super) const MAX_WALKS: usize = 2;
 
 const BUCKETS: usize = 256;
-
-/// How many keys are fetched at once, with their values: fewer when those are large.
-const MAX_STEP: usize = 64;
-const STEP_BYTES: usize = 4 * 1024 * 1024;
 
 /// The state that an answer is of.
 #[derive(Serialize, ToSchema)]
@@ -176,16 +173,14 @@ impl Walk<'_> {
     /// Hands out each key with its siblings, in byte order.
     fn each(&self, mut take: impl FnMut(String, &Siblings)) -> Result<(), Problem> {
         let mut after: Option<String> = None;
-        let mut step = 1;
+        let mut step = Step(1);
         loop {
             if self.gone.is_closed() {
                 return Err(Problem::new(Kind::Internal, "nobody waits for this fingerprint any more"));
             }
-            let found = self.snapshot.keys("", after.as_deref(), step)?;
-            let is_last = found.len() < step;
-            let values = found.iter().flat_map(|(_, siblings)| siblings.iter());
-            let bytes: usize = values.map(|sibling| sibling.value.len()).sum();
-            step = if bytes > STEP_BYTES { (step / 2).max(1) } else { (step * 2).min(MAX_STEP) };
+            let found = self.snapshot.keys("", after.as_deref(), step.0)?;
+            let is_last = found.len() < step.0;
+            step.adapt(&found);
             after = found.last().map(|(key, _)| key.clone());
             found.into_iter().for_each(|(key, siblings)| take(key, &siblings));
             if is_last {

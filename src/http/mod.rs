@@ -21,6 +21,7 @@ mod latency;
 mod many;
 mod metrics;
 mod openapi;
+mod paging;
 mod pending;
 mod problem;
 mod query;

@@ -67,18 +67,26 @@ struct Peer {
     /// Its id; `null` while it has never said.
     #[schema(required)]
     node: Option<u32>,
+    #[serde(flatten)]
+    way: WayView,
+}
+
+/// What is known of the way to a peer.
+#[derive(Serialize, PartialEq, ToSchema)]
+#[schema(as = Way)]
+pub(super) struct WayView {
     address: String,
     /// Since when it does not answer; `null` while it does.
     #[schema(required, format = DateTime)]
-    away_since: Option<String>,
+    pub(super) away_since: Option<String>,
     /// When it last answered or was heard.
     #[schema(required, format = DateTime)]
     heard: Option<String>,
     /// Whether its state includes all that is visible here; `null` while it has never said.
     #[schema(required)]
-    up_to_date: Option<bool>,
+    pub(super) up_to_date: Option<bool>,
     /// Ops of this node's log that it lacks.
-    ops_to_ship: u64,
+    pub(super) ops_to_ship: u64,
     /// Their bytes, as they are sent.
     bytes_to_ship: u64,
     /// When the first of them was accepted.
@@ -123,7 +131,7 @@ fn report(node: &NodeHandle) -> Result<Report, Problem> {
             redundant: view.redundant_ops,
             pushes: view.received_pushes,
         },
-        peers: facts.links.into_iter().map(Peer::from).collect(),
+        peers: facts.links.iter().map(Peer::from).collect(),
     })
 }
 
@@ -136,12 +144,17 @@ pub(super) fn names<'a>(dots: impl IntoIterator<Item = &'a Dot>) -> Vec<String> 
     dots.into_iter().map(Dot::to_string).collect()
 }
 
-impl From<LinkFacts> for Peer {
-    fn from(link: LinkFacts) -> Self {
+impl From<&LinkFacts> for Peer {
+    fn from(link: &LinkFacts) -> Self {
+        Self { node: link.to, way: link.into() }
+    }
+}
+
+impl From<&LinkFacts> for WayView {
+    fn from(link: &LinkFacts) -> Self {
         let time = |at: Option<u64>| at.map(|at| time(WallMs(at)));
         Self {
-            node: link.to,
-            address: link.address,
+            address: link.address.clone(),
             away_since: time(link.away_since_ms),
             heard: time(link.heard_ms),
             up_to_date: link.up_to_date,

@@ -30,7 +30,7 @@ use super::{
     set, status, watch, writes,
 };
 pub(super) use params::{
-    Acks, Bucket, Cursors, DotInPath, IdempotencyKey, IfNoneMatch, PageLimit, Peer, SessionHeaders,
+    Acks, Bucket, Cursors, DotInPath, IdempotencyKey, IfNoneMatch, PageOfKeys, Peer, SessionHeaders,
 };
 
 /// What is not about one operation.

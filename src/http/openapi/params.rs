@@ -46,12 +46,17 @@ impl IntoParams for Acks {
     }
 }
 
-/// `limit` of a page.
-pub(crate) struct PageLimit;
+/// `prefix`, `after` and `limit` of a page of keys.
+pub(crate) struct PageOfKeys;
 
-impl IntoParams for PageLimit {
+impl IntoParams for PageOfKeys {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![optional(ParameterIn::Query, "limit", "How many a page shows; default 100.", bounded("PageLimit"))]
+        let after = "Only keys behind this one, which need not exist";
+        vec![
+            optional(ParameterIn::Query, "prefix", "Only keys that begin so", text()),
+            optional(ParameterIn::Query, "after", after, text()),
+            optional(ParameterIn::Query, "limit", "How many a page shows; default 100.", bounded("PageLimit")),
+        ]
     }
 }
 
