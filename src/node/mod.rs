@@ -7,7 +7,8 @@
 //! ask and tell; [`Observer`] is how telemetry and metrics watch.
 //!
 //! Promises: a write is answered only when durable; the published view never runs ahead of the disk; what
-//! waits is bounded ([`AdmissionLimit`]), and so is what the disk is filled with ([`NoRoom`]). Must not know HTTP, sockets or telemetry.
+//! waits is bounded ([`AdmissionLimit`]), and so is what the disk is filled with ([`NoRoom`]). Must not know HTTP, sockets
+//! or telemetry.
 
 mod accepted;
 mod cluster;
