@@ -20,6 +20,17 @@ pub type Parents = Vec<Dot>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ancestry(BTreeMap<Origin, Parents>);
 
+/// All that a vector includes: for every origin, also of those folded away, up to which op.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage(BTreeMap<Origin, u64>);
+
+impl Coverage {
+    /// Whether the op named by `dot` is included.
+    pub fn covers(&self, dot: Dot) -> bool {
+        self.0.get(&dot.origin).is_some_and(|counter| *counter >= dot.counter)
+    }
+}
+
 impl Ancestry {
     /// No incarnation known.
     pub fn new() -> Self {
@@ -55,6 +66,19 @@ impl Ancestry {
     /// Whether `vector` includes the op named by `dot`.
     pub fn covers(&self, vector: &VersionVector, dot: Dot) -> bool {
         self.covered_up_to(vector, dot.origin) >= dot.counter
+    }
+
+    /// All that `vector` includes, worked out once: for who asks about many ops.
+    pub fn coverage(&self, vector: &VersionVector) -> Coverage {
+        let mut covered: BTreeMap<Origin, u64> = BTreeMap::new();
+        let mut open: Vec<Dot> = vector.entries().collect();
+        while let Some(Dot { origin, counter }) = open.pop() {
+            let known = covered.insert(origin, counter.max(covered.get(&origin).copied().unwrap_or(0)));
+            if known.is_none() {
+                open.extend(self.parents(origin));
+            }
+        }
+        Coverage(covered)
     }
 
     /// Whether `vector` includes all that `other` includes.

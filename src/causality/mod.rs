@@ -19,7 +19,7 @@ mod dot;
 mod tests;
 mod vector;
 
-pub use ancestry::{Ancestry, Parents};
+pub use ancestry::{Ancestry, Coverage, Parents};
 pub use clock::{Hlc, HybridClock, MAX_REMOTE_AHEAD_MS, WallMs};
 pub use context::{CausalContext, MAX_SEEN_DOTS, Seen};
 pub use dot::{Dot, Incarnation, NodeId, Origin, ParseDotError};

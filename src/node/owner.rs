@@ -319,7 +319,7 @@ impl Owner {
                 let _ = self.orders[send.link.0].try_send(send);
             }
             Effect::Visible(visible) => self.observer.visible(&visible),
-            Effect::Acknowledged { peer, ops } => {
+            Effect::Acknowledged { peer, ops, by_state: _ } => {
                 let latencies = self.history.acknowledged(peer, &ops, Instant::now(), wall_now());
                 self.observer.acknowledged(peer, &ops, &latencies);
             }

@@ -70,6 +70,23 @@ pub enum Input {
         /// Its reason, when it gave one.
         rejection: Option<Rejection>,
     },
+    /// A peer answered a piece of this node's state that [`Effect::Send`] asked to be sent.
+    StateAnswered {
+        /// The peer.
+        link: LinkId,
+        /// Its answer, as to a push without ops.
+        answer: Answer,
+        /// Whether it took the piece; else it is being filled by another node, and is left in peace for a while.
+        taken: bool,
+    },
+    /// The log has no more what `floor` includes, besides what it had lost before.
+    Trimmed {
+        /// All ops before the first that is left.
+        floor: VersionVector,
+    },
+    /// A peer's state was merged into this node's, and the store goes on from there. Only while nothing is staged that is
+    /// not persisted.
+    Adopted(Box<Adopted>),
     /// Everything appended up to this position of the log is durable.
     Persisted {
         /// A position that an [`Append`] named.
@@ -114,6 +131,8 @@ pub enum Effect {
         peer: NodeId,
         /// The ops, of origins of this node.
         ops: Vec<OpRange>,
+        /// Whether it got them with a state.
+        by_state: bool,
     },
     /// A peer can't be reached or is back. Said once a change.
     Peer {
@@ -247,6 +266,20 @@ pub struct Recovered {
     pub ancestry: Ancestry,
     /// The ops at the end of the log that have an idempotency key.
     pub keyed: KeyedOps,
+    /// What the log does not have (any more), although the state includes it.
+    pub floor: VersionVector,
+}
+
+/// What a store holds after another node's state was merged into its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// As of the merged state. Its position lies far ahead of the last op before it: siblings that came with the state
+    /// arrived in between.
+    pub checkpoint: Checkpoint,
+    /// The parents of every incarnation that either state knew.
+    pub ancestry: Ancestry,
+    /// What the log does not have after it.
+    pub floor: VersionVector,
 }
 
 /// Consecutive ops of one origin, both ends included.
@@ -280,6 +313,9 @@ pub struct Send {
     /// Whether to send them now. Not while the peer does not answer: then a digest is tried, and the ops
     /// only say what waits for it.
     pub probe: bool,
+    /// The peer lacks ops that the log does not have any more: send the next piece of this node's whole state, then say
+    /// [`Input::StateAnswered`] or [`Input::SendFailed`]. `ops` says what it is about.
+    pub state: bool,
 }
 
 /// An op that readers see from now on.
@@ -336,6 +372,8 @@ pub struct View {
     pub redundant_ops: u64,
     /// Pushes that brought them.
     pub received_pushes: u64,
+    /// How often in this run a peer's state was merged into this node's.
+    pub adoptions: u64,
 }
 
 /// What is known of one peer.

@@ -285,7 +285,7 @@ impl Replica {
         link.with_ops = !probe;
         link.asked = Some(now.mono);
         let push = Push { cluster: self.options.cluster.clone(), to: link.node, sender, ops: Vec::new() };
-        effects.push(Effect::Send(Send { link: id, push, ops, probe }));
+        effects.push(Effect::Send(Send { link: id, push, ops, probe, state: false }));
     }
 
     pub(super) fn answered(
@@ -414,7 +414,7 @@ impl Replica {
         let ops: Vec<OpRange> =
             before.iter().filter(|range| range.origin.node == own).filter_map(|range| less(range, &lacks)).collect();
         if !ops.is_empty() {
-            effects.push(Effect::Acknowledged { peer, ops });
+            effects.push(Effect::Acknowledged { peer, ops, by_state: false });
         }
     }
 

@@ -59,6 +59,7 @@ mod delivery;
 mod effect;
 mod lacking;
 mod link;
+mod merging;
 mod message;
 mod op;
 mod receive;
@@ -73,9 +74,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use effect::{
-    Append, Checkpoint, Effect, Input, LinkId, LinkView, MonoMs, Now, Once, OpRange, PeerChange, Recovered, Replaces,
-    RequestId, Send, Totals, View, Visible, Write, WriteError, Written,
+    Adopted, Append, Checkpoint, Effect, Input, LinkId, LinkView, MonoMs, Now, Once, OpRange, PeerChange, Recovered,
+    Replaces, RequestId, Send, Totals, View, Visible, Write, WriteError, Written,
 };
+pub use merging::{LEAP, Merging};
 pub use message::{Answer, Push, Rejection, Statement};
 pub use op::{Entry, Key, Op, TraceContext, Value};
 pub use repeats::{KeyedOps, MAX_IDEMPOTENCY_KEY_BYTES, REPEATS_MS};
@@ -176,6 +178,10 @@ pub struct Replica {
     /// All that is durable and visible; never ahead of `staged`.
     applied: VersionVector,
     ancestry: Arc<Ancestry>,
+    /// What the log does not have any more.
+    floor: VersionVector,
+    /// How many states of peers were adopted.
+    adoptions: u64,
     /// The position of the last op staged, and of the last applied.
     position: u64,
     durable: u64,
@@ -196,7 +202,7 @@ pub struct Replica {
 impl Replica {
     /// A replica that goes on from what its store holds.
     pub fn new(options: ReplicaOptions, seed: Seed, recovered: Recovered) -> Self {
-        let Recovered { checkpoint, ancestry, keyed } = recovered;
+        let Recovered { checkpoint, ancestry, keyed, floor } = recovered;
         Self {
             boot: seed.boot,
             statements: 0,
@@ -207,6 +213,8 @@ impl Replica {
             staged: checkpoint.vector.clone(),
             applied: checkpoint.vector,
             ancestry: Arc::new(ancestry),
+            floor,
+            adoptions: 0,
             position: checkpoint.position,
             durable: checkpoint.position,
             staged_totals: checkpoint.totals,
@@ -237,6 +245,7 @@ impl Replica {
             Input::SendFailed { link, rejection } => self.send_failed(now, link, rejection, &mut effects),
             Input::Persisted { through } => self.persisted(through, &mut effects),
             Input::PersistFailed => self.persist_failed(&mut effects),
+            Input::StateAnswered { .. } | Input::Trimmed { .. } | Input::Adopted(_) => todo!(),
             Input::Tick => {}
         }
         if may_offer {
@@ -276,6 +285,7 @@ impl Replica {
             received_ops: self.received_ops,
             redundant_ops: self.redundant_ops,
             received_pushes: self.received_pushes,
+            adoptions: self.adoptions,
         }
     }
 

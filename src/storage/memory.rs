@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use super::{BatchLimit, DiskSpace, LogId, LogSize, Snapshot, Storage, StorageError, StoredOp, check_order};
+use super::{
+    BatchLimit, DiskSpace, Fill, LogHold, LogId, LogRun, LogSize, PeerState, Piece, Snapshot, Storage, StorageError,
+    StoredOp, check_order,
+};
 use crate::causality::{Ancestry, Dot, VersionVector};
 use crate::format;
-use crate::replica::{Append, Checkpoint, KeyStates, KeyedOps, OpRange, Recovered, Siblings, Unreadable};
+use crate::replica::{Adopted, Append, Checkpoint, KeyStates, KeyedOps, OpRange, Recovered, Siblings, Unreadable};
 
 /// A store that lasts as long as its process.
 #[derive(Clone)]
@@ -56,7 +59,12 @@ impl MemoryStorage {
         for StoredOp { position, bytes, .. } in log {
             keyed.note(*position, &format::op::decode(bytes).expect("as it was encoded"));
         }
-        Recovered { checkpoint: disk.state.checkpoint.clone(), ancestry: disk.ancestry.clone(), keyed }
+        Recovered {
+            checkpoint: disk.state.checkpoint.clone(),
+            ancestry: disk.ancestry.clone(),
+            keyed,
+            floor: VersionVector::new(),
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Disk> {
@@ -112,6 +120,30 @@ impl Storage for MemoryStorage {
         let disk = self.read();
         let behind = usize::try_from(position).ok().and_then(|position| disk.order.get(position..));
         Ok(fitting(behind.into_iter().flatten().map(|dot| &disk.log[dot]), limit))
+    }
+
+    fn log_start(&self) -> u64 {
+        todo!()
+    }
+
+    fn log_runs(&self) -> Vec<LogRun> {
+        todo!()
+    }
+
+    fn trim(&self, _through: u64) -> Result<VersionVector, StorageError> {
+        todo!()
+    }
+
+    fn hold_log(&self) -> LogHold {
+        todo!()
+    }
+
+    fn begin_fill(&self, _peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
+        todo!()
+    }
+
+    fn adopt(&self, _fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {
+        todo!()
     }
 
     fn log_id(&self) -> LogId {
@@ -172,6 +204,10 @@ impl Snapshot for State {
         let keys =
             self.keys.iter().filter(|(key, _)| key.starts_with(prefix) && after.is_none_or(|after| &***key > after));
         Ok(keys.take(limit).map(|(key, siblings)| (key.to_string(), siblings.clone())).collect())
+    }
+
+    fn piece(&self, _after: Option<&str>, _limit: BatchLimit) -> Result<Piece, StorageError> {
+        todo!()
     }
 
     fn conflicts(

@@ -17,13 +17,15 @@ pub use error::{OpenError, StorageError};
 
 pub use memory::MemoryStorage;
 
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::causality::{Dot, NodeId, VersionVector};
-use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Siblings};
+use crate::causality::{Ancestry, Dot, Hlc, NodeId, VersionVector};
+use crate::replica::{Adopted, Append, Checkpoint, Key, KeyStates, OpRange, Siblings};
 
 /// Whose data a directory holds. Checked at every start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +55,29 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
     /// is any). Where the log begins later, from its first on.
     fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError>;
 
+    /// The position behind which the log can be read without a gap: that of the op before its first, or where it went on
+    /// after the last state that was adopted.
+    fn log_start(&self) -> u64;
+
+    /// The parts of the log that can be dropped, oldest first: all but the one that is appended to.
+    fn log_runs(&self) -> Vec<LogRun>;
+
+    /// Drops the runs of the log that end at or before `through`, except what a hold or a fill needs. Only between commits.
+    /// What the log does not have afterwards, although the state includes it.
+    fn trim(&self, through: u64) -> Result<VersionVector, StorageError>;
+
+    /// Keeps in the log what comes from now on, for as long as the hold lives.
+    fn hold_log(&self) -> LogHold;
+
+    /// Begins to build a new state beside the present one, from that of a peer, to which a commit and a reader see nothing
+    /// before it is adopted. What was begun before is dropped.
+    fn begin_fill(&self, peer: PeerState) -> Result<Box<dyn Fill>, StorageError>;
+
+    /// Puts what was filled in the place of the state, brought up to the end of the log. At once, also on disk: a
+    /// start before it finds the old state, one after it the new. Only between commits. After an error in
+    /// [`StorageError`] the old state stays, unless a later commit fails too.
+    fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError>;
+
     /// Which log it is.
     fn log_id(&self) -> LogId;
 
@@ -67,6 +92,83 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
 
     /// Room on the disk.
     fn disk_space(&self) -> Result<DiskSpace, StorageError>;
+}
+
+/// A peer's state that is to be merged into this node's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerState {
+    /// All ops that it includes.
+    pub vector: VersionVector,
+    /// What the peer knows of incarnations.
+    pub ancestry: Ancestry,
+}
+
+/// A state being built, of which nothing is visible. Dropped before it is adopted, it leaves nothing behind.
+pub trait Fill: Any + std::marker::Send {
+    /// Takes the next keys of the peer's state, in byte order. Keys up to `through` that are not among them the peer does not
+    /// have; `None`: up to the last there can be. Not behind a call with that.
+    fn put(&mut self, keys: Vec<(Key, Siblings)>, through: Option<&str>) -> Result<(), StorageError>;
+
+    /// Brings it up to the end of the log, once all keys are there; what is committed meanwhile may be left. How many ops
+    /// were brought in: few, when it has just been done.
+    fn catch_up(&mut self) -> Result<u64, StorageError>;
+
+    /// For the store that made it.
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+/// A part of the log, closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRun {
+    /// The position of its last op.
+    pub last: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// The highest clock reading of its ops or before them.
+    pub ended: Hlc,
+    /// All ops up to its end.
+    pub vector: VersionVector,
+}
+
+/// Positions of the log behind which nothing may be dropped, each with how many want it so.
+#[derive(Clone, Debug, Default)]
+struct LogHolds(Arc<Mutex<BTreeMap<u64, usize>>>);
+
+/// See [`Storage::hold_log`].
+#[derive(Debug)]
+pub struct LogHold {
+    position: u64,
+    holds: LogHolds,
+}
+
+impl LogHolds {
+    /// Keeps what comes behind a position.
+    fn hold(&self, position: u64) -> LogHold {
+        *self.held().entry(position).or_default() += 1;
+        LogHold { position, holds: self.clone() }
+    }
+
+    /// The lowest position that is held.
+    fn lowest(&self) -> Option<u64> {
+        self.held().keys().next().copied()
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
+        // Each step leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for LogHold {
+    fn drop(&mut self) {
+        let mut held = self.holds.held();
+        if let Some(holders) = held.get_mut(&self.position) {
+            *holders -= 1;
+            if *holders == 0 {
+                held.remove(&self.position);
+            }
+        }
+    }
 }
 
 /// Room on a disk.
@@ -110,6 +212,10 @@ pub trait Snapshot: std::marker::Send + Sync {
     /// siblings.
     fn keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Siblings)>, StorageError>;
 
+    /// The keys that come after `after`, in byte order, each with its siblings as `format::siblings` bytes: as many as `limit`
+    /// allows (counting keys for ops), at least one, if there is any.
+    fn piece(&self, after: Option<&str>, limit: BatchLimit) -> Result<Piece, StorageError>;
+
     /// The same of the keys that have more than one sibling. Takes no longer when there are many others.
     fn conflicts(
         &self,
@@ -117,6 +223,15 @@ pub trait Snapshot: std::marker::Send + Sync {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, Siblings)>, StorageError>;
+}
+
+/// A part of a state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Piece {
+    /// In byte order.
+    pub keys: Vec<(String, Bytes)>,
+    /// Whether no key comes behind.
+    pub is_last: bool,
 }
 
 /// How much one batch may hold; a single op may exceed the bytes.

@@ -40,10 +40,11 @@ use self::snapshot::DiskSnapshot;
 use super::files;
 use super::oplog::{self, Appender, OpLog};
 use super::{
-    BatchLimit, DiskSpace, Identity, LogId, LogSize, OpenError, Snapshot, Storage, StorageError, StoredOp, check_order,
+    BatchLimit, DiskSpace, Fill, Identity, LogHold, LogId, LogRun, LogSize, OpenError, PeerState, Snapshot, Storage,
+    StorageError, StoredOp, check_order,
 };
-use crate::causality::Dot;
-use crate::replica::{Append, Checkpoint, KeyStates, OpRange, Recovered, Siblings, Unreadable};
+use crate::causality::{Dot, VersionVector};
+use crate::replica::{Adopted, Append, Checkpoint, KeyStates, OpRange, Recovered, Siblings, Unreadable};
 
 const STORE: &str = "store";
 /// A store on its way to being one.
@@ -218,6 +219,30 @@ impl Storage for DiskStorage {
 
     fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
         self.log.ops_after(position, limit)
+    }
+
+    fn log_start(&self) -> u64 {
+        todo!()
+    }
+
+    fn log_runs(&self) -> Vec<LogRun> {
+        todo!()
+    }
+
+    fn trim(&self, _through: u64) -> Result<VersionVector, StorageError> {
+        todo!()
+    }
+
+    fn hold_log(&self) -> LogHold {
+        todo!()
+    }
+
+    fn begin_fill(&self, _peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
+        todo!()
+    }
+
+    fn adopt(&self, _fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {
+        todo!()
     }
 
     fn log_id(&self) -> LogId {

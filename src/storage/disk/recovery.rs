@@ -12,7 +12,7 @@ use super::conflicts::ConflictChanges;
 use super::engine::{Changes, Engine};
 use super::instants::Instant;
 use super::record;
-use crate::causality::{Ancestry, Hlc, WallMs};
+use crate::causality::{Ancestry, Hlc, VersionVector, WallMs};
 use crate::format;
 use crate::replica::{Key, KeyedOps, REPEATS_MS, Recovered, Siblings};
 use crate::storage::StorageError;
@@ -34,19 +34,19 @@ pub(super) fn recover(engine: &Engine, log: &OpLog, appender: &Appender) -> Resu
     let after = checkpoint.position;
     let recent = Hlc::at(WallMs(checkpoint.hlc.wall().0.saturating_sub(REPEATS_MS)));
     let from = log.position_before(recent)?.min(after);
-    let recovered = Recovered { checkpoint, ancestry, keyed: KeyedOps::default() };
+    let recovered = Recovered { checkpoint, ancestry, keyed: KeyedOps::default(), floor: VersionVector::new() };
     let (states, records, conflicts) = (BTreeMap::new(), Vec::new(), ConflictChanges::default());
     let mut redo = Redo { engine, after, instant, recovered, states, records, conflicts, ops: 0 };
     log.replay(from, &mut redo)?;
     redo.write()?;
-    let Recovered { checkpoint, ancestry, keyed } = redo.recovered;
+    let Recovered { checkpoint, ancestry, keyed, floor } = redo.recovered;
     if let Some(dot) = log.ends().into_iter().find(|dot| !ancestry.covers(&checkpoint.vector, *dot)) {
         return Err(StorageError::damaged(format!("op {dot}"), "it is in the log, but not in the checkpoint"));
     }
     if after < last {
         tracing::info!(ops = last - after, "brought the keys up to the end of the op log");
     }
-    Ok(Recovered { checkpoint, ancestry, keyed })
+    Ok(Recovered { checkpoint, ancestry, keyed, floor })
 }
 
 fn read_ancestry(engine: &Engine, instant: &Instant) -> Result<Ancestry, StorageError> {

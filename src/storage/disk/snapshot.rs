@@ -12,7 +12,7 @@ use super::record;
 use crate::causality::VersionVector;
 use crate::format::op::MAX_KEY_BYTES;
 use crate::replica::{Checkpoint, Siblings};
-use crate::storage::{Snapshot, StorageError};
+use crate::storage::{BatchLimit, Piece, Snapshot, StorageError};
 
 pub(super) struct DiskSnapshot {
     instant: Instant,
@@ -88,6 +88,10 @@ impl Snapshot for DiskSnapshot {
             keys.push((key, siblings));
         }
         Ok(keys)
+    }
+
+    fn piece(&self, _after: Option<&str>, _limit: BatchLimit) -> Result<Piece, StorageError> {
+        todo!()
     }
 
     fn conflicts(
