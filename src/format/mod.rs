@@ -20,6 +20,7 @@ pub mod identity;
 pub mod message;
 pub mod op;
 pub mod siblings;
+pub mod state;
 #[cfg(test)]
 mod tests;
 pub mod token;

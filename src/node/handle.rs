@@ -11,10 +11,12 @@ use tokio::time::{Instant, timeout_at};
 use super::cluster::Peers;
 use super::courier::{Bags, Reply};
 use super::history::History;
+use super::progress::{StateProgress, Transfers};
 use super::room::{NoRoom, Room};
 use crate::causality::{Dot, NodeId, VersionVector, WallMs};
+use crate::format::state::{StateAnswer, StatePiece};
 use crate::replica::{Answer, Key, LinkId, OpRange, Push, Rejection, Value, View, Write, WriteError, Written};
-use crate::storage::{BatchLimit, DiskSpace, LogId, LogSize, Snapshot, Storage, StorageError, StoredOp};
+use crate::storage::{BatchLimit, DiskSpace, LogHold, LogId, LogSize, Snapshot, Storage, StorageError, StoredOp};
 
 /// What the owner's thread takes in.
 pub(super) enum Command {
@@ -24,6 +26,11 @@ pub(super) enum Command {
         link: LinkId,
         carried: Vec<Dot>,
         answer: Answer,
+    },
+    StateAnswered {
+        link: LinkId,
+        answer: Answer,
+        taken: bool,
     },
     SendFailed {
         link: LinkId,
@@ -79,6 +86,7 @@ pub(super) struct Shared {
     pub(super) room: Room,
     pub(super) history: Arc<History>,
     pub(super) peers: Peers,
+    pub(super) transfers: Transfers,
     pub(super) started: WallMs,
 }
 
@@ -174,6 +182,10 @@ pub struct Status {
     pub waiting_bytes: usize,
     /// How many were refused because too many were waiting.
     pub refused_requests: u64,
+    /// This node's state on its way to peers, by their places in the configured list.
+    pub sending: Vec<Option<StateProgress>>,
+    /// A peer's state on its way to this node.
+    pub filling: Option<StateProgress>,
 }
 
 impl NodeHandle {
@@ -218,6 +230,26 @@ impl NodeHandle {
     /// Says that a [`Send`](crate::replica::Send) failed.
     pub fn send_failed(&self, link: LinkId, rejection: Option<Rejection>) {
         let _ = self.shared.commands.send(Command::SendFailed { link, rejection });
+    }
+
+    /// Hands in a peer's answer to a piece of this node's state.
+    pub fn state_answered(&self, link: LinkId, answer: Answer, taken: bool) {
+        let _ = self.shared.commands.send(Command::StateAnswered { link, answer, taken });
+    }
+
+    /// Says how far this node's state is on its way to a peer; `None`: it is not under way (any more).
+    pub fn sending_state(&self, link: LinkId, progress: Option<StateProgress>) {
+        self.shared.transfers.set_sending(link.0, progress);
+    }
+
+    /// Keeps in the log what comes from now on, for as long as the hold lives.
+    pub fn hold_log(&self) -> LogHold {
+        self.shared.storage.hold_log()
+    }
+
+    /// Takes a piece of a peer's state; returns when it may send the next, after the last once the state is adopted.
+    pub async fn take_state(&self, _piece: StatePiece) -> Result<StateAnswer, PushError> {
+        todo!()
     }
 
     /// The whole state as of the last commit. Costs nothing to speak of; what is read of it may touch the disk.
@@ -281,6 +313,8 @@ impl NodeHandle {
             waiting_requests: self.shared.admission.requests.load(Ordering::Relaxed),
             waiting_bytes: self.shared.admission.bytes.load(Ordering::Relaxed),
             refused_requests: self.shared.admission.refused.load(Ordering::Relaxed),
+            sending: self.shared.transfers.sending(),
+            filling: self.shared.transfers.filling(),
         }
     }
 

@@ -17,6 +17,7 @@ mod handle;
 mod history;
 mod observer;
 mod owner;
+mod progress;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use handle::{AdmissionLimit, Lacking, Members, NodeHandle, NotReached, Overl
 pub use history::STEP_MS;
 pub use observer::{Both, NoObserver, Observer, Try};
 pub use owner::{NodeOptions, Running, start};
+pub use progress::StateProgress;
 pub use room::NoRoom;
 
 use std::time::{SystemTime, UNIX_EPOCH};

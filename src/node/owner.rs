@@ -15,6 +15,7 @@ use super::courier::Bags;
 use super::handle::{Admission, AdmissionLimit, Command, Members, NodeHandle, Shared, Waiting};
 use super::history::History;
 use super::observer::Observer;
+use super::progress::Transfers;
 use super::room::Room;
 use super::wall_now;
 use crate::causality::{Dot, NodeId};
@@ -84,7 +85,7 @@ pub fn start(
     let (question_senders, questions) = replica_options.peers.iter().map(|_| mpsc::channel(MAX_QUESTIONS)).unzip();
     let history = Arc::new(History::behind(recovered.checkpoint.position));
     let peers = Peers::new(question_senders);
-    let (order_senders, orders) = replica_options.peers.iter().map(|_| mpsc::channel(1)).unzip();
+    let (order_senders, orders): (_, Vec<_>) = replica_options.peers.iter().map(|_| mpsc::channel(1)).unzip();
     let replica = Replica::new(replica_options, seed, recovered);
     let (view_sender, view) = watch::channel(Arc::new(replica.view()));
     let (commands, inbox) = channel();
@@ -124,6 +125,7 @@ pub fn start(
             admission: Arc::new(Admission::new(admission)),
             room,
             history,
+            transfers: Transfers::new(orders.len()),
             peers,
             started: wall_now(),
         }),
@@ -245,6 +247,7 @@ impl Owner {
                 self.feed(Input::Push { request, push });
             }
             Command::Answered { link, carried, answer } => self.feed(Input::Answered { link, carried, answer }),
+            Command::StateAnswered { link, answer, taken } => self.feed(Input::StateAnswered { link, answer, taken }),
             Command::SendFailed { link, rejection } => self.feed(Input::SendFailed { link, rejection }),
             Command::Committed { through, outcome } => {
                 self.committing = false;

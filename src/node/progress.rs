@@ -1,0 +1,66 @@
+//! How far state transfers are, for people to see.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::causality::{NodeId, WallMs};
+
+/// How far a state on its way from one node to another is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateProgress {
+    /// The other node.
+    pub peer: NodeId,
+    /// When its first piece was sent or came.
+    pub began: WallMs,
+    /// Keys that went over.
+    pub keys: u64,
+    /// Bytes of the pieces.
+    pub bytes: u64,
+    /// About how many keys there are altogether.
+    pub all_keys: u64,
+}
+
+impl StateProgress {
+    /// About how long it will still take at the pace so far, in milliseconds; `None` while that can't be told.
+    pub fn left_ms(&self, now: WallMs) -> Option<u64> {
+        let spent = now.0.saturating_sub(self.began.0);
+        let left = self.all_keys.saturating_sub(self.keys);
+        (self.keys > 0).then(|| (u128::from(spent) * u128::from(left) / u128::from(self.keys)) as u64)
+    }
+}
+
+/// All that is on its way to and from this node.
+#[derive(Debug)]
+pub(super) struct Transfers {
+    /// To each peer, by its place in the configured list.
+    sending: Mutex<Vec<Option<StateProgress>>>,
+    filling: Mutex<Option<StateProgress>>,
+}
+
+impl Transfers {
+    pub(super) fn new(peers: usize) -> Self {
+        Self { sending: Mutex::new(vec![None; peers]), filling: Mutex::default() }
+    }
+
+    pub(super) fn set_sending(&self, place: usize, progress: Option<StateProgress>) {
+        if let Some(slot) = lock(&self.sending).get_mut(place) {
+            *slot = progress;
+        }
+    }
+
+    pub(super) fn set_filling(&self, progress: Option<StateProgress>) {
+        *lock(&self.filling) = progress;
+    }
+
+    pub(super) fn sending(&self) -> Vec<Option<StateProgress>> {
+        lock(&self.sending).clone()
+    }
+
+    pub(super) fn filling(&self) -> Option<StateProgress> {
+        *lock(&self.filling)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each step leaves it whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
