@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::causality::{CausalContext, NodeId};
+use crate::causality::{CausalContext, NodeId, VersionVector};
 use crate::replica::*;
-use crate::storage::{BatchLimit, DiskSpace, LogId, LogSize, MemoryStorage, Snapshot, Storage, StorageError, StoredOp};
+use crate::storage::{
+    BatchLimit, DiskSpace, Fill, LogHold, LogId, LogRun, LogSize, MemoryStorage, PeerState, Snapshot, Storage,
+    StorageError, StoredOp,
+};
 
 /// A store whose commits wait while `gate` is locked, fail when told to, and are counted.
 #[derive(Default)]
@@ -46,6 +49,30 @@ impl Storage for Gated {
 
     fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
         self.inner.ops_after(position, limit)
+    }
+
+    fn log_start(&self) -> u64 {
+        self.inner.log_start()
+    }
+
+    fn log_runs(&self) -> Vec<LogRun> {
+        self.inner.log_runs()
+    }
+
+    fn trim(&self, through: u64) -> Result<VersionVector, StorageError> {
+        self.inner.trim(through)
+    }
+
+    fn hold_log(&self) -> LogHold {
+        self.inner.hold_log()
+    }
+
+    fn begin_fill(&self, peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
+        self.inner.begin_fill(peer)
+    }
+
+    fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {
+        self.inner.adopt(fill)
     }
 
     fn log_id(&self) -> LogId {

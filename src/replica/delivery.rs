@@ -99,6 +99,13 @@ impl DeliveryBuffer {
         taken
     }
 
+    /// Takes out all, in order of their dots.
+    pub(super) fn take_all(&mut self) -> Vec<Received> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.clear();
+        waiting.into_values().map(|(received, _)| received).collect()
+    }
+
     /// Whether more than half of the room is.
     fn is_half_taken(&self) -> bool {
         self.waiting.len() > self.max_ops / 2 || self.bytes > self.max_bytes / 2

@@ -30,7 +30,12 @@ impl View {
 
 /// Walks from the entries of `vector` that `theirs` does not reach down the ancestry, and no further than to
 /// incarnations that the peer has something of: having the first op of one implies having its parents.
-fn lacks(theirs: &VersionVector, implied: &[Dot], vector: &VersionVector, ancestry: &Ancestry) -> Vec<OpRange> {
+pub(super) fn lacks(
+    theirs: &VersionVector,
+    implied: &[Dot],
+    vector: &VersionVector,
+    ancestry: &Ancestry,
+) -> Vec<OpRange> {
     let mut ranges = Vec::new();
     let mut visited = BTreeSet::new();
     let mut open: Vec<Dot> = vector.above(theirs).collect();

@@ -46,6 +46,10 @@ pub(super) struct Link {
     /// How many pushes with ops in a row came to nothing, whatever digests between them did.
     refusals: u32,
     retry_at: MonoMs,
+    /// When it may be offered this node's state, if it needs it.
+    state_at: MonoMs,
+    /// Whether what was last sent to it, but for digests, was a piece of this node's state.
+    is_being_filled: bool,
     /// When something was last sent to it.
     asked: Option<MonoMs>,
     /// When there may be something to send. Whatever changes what that depends on brings it forward.
@@ -79,6 +83,8 @@ struct Lag {
 enum Next {
     /// Send these ops; none: a digest.
     Send(Vec<OpRange>),
+    /// Send a piece of the state: the log does not have all of these ops any more.
+    State(Vec<OpRange>),
     /// Nothing before this time, unless something happens.
     Wait(MonoMs),
 }
@@ -96,6 +102,8 @@ impl Link {
             failures: 0,
             refusals: 0,
             retry_at: MonoMs(0),
+            state_at: MonoMs(0),
+            is_being_filled: false,
             asked: None,
             due: MonoMs(0),
             away: None,
@@ -176,11 +184,15 @@ impl Link {
         }
     }
 
-    /// What to send now: of what the peer lacks, this node's own ops and those to be forwarded, without
-    /// what was sent already.
-    fn to_send(&self, lacks: Vec<OpRange>, own: NodeId) -> Vec<OpRange> {
-        let wanted = lacks.into_iter().filter(|range| range.origin.node == own || self.forward.contains(&range.origin));
-        let rest = wanted.map(|range| {
+    /// What this node is to see to, of what the peer lacks: its own ops and those to be forwarded.
+    fn wanted(&self, lacks: Vec<OpRange>, own: NodeId) -> Vec<OpRange> {
+        let is_wanted = |range: &OpRange| range.origin.node == own || self.forward.contains(&range.origin);
+        lacks.into_iter().filter(is_wanted).collect()
+    }
+
+    /// Of that, what was not sent already.
+    fn unsent(&self, wanted: Vec<OpRange>) -> Vec<OpRange> {
+        let rest = wanted.into_iter().map(|range| {
             let sent = self.sent.get(&range.origin).map_or(0, |sent| sent.last);
             OpRange { first: range.first.max(sent + 1), ..range }
         });
@@ -230,6 +242,18 @@ impl Replica {
         }
     }
 
+    /// What is to be sent may be different for every peer.
+    pub(super) fn touch_all_links(&mut self) {
+        self.links.iter_mut().for_each(Link::touch);
+    }
+
+    /// Offers a peer no state for a while.
+    pub(super) fn leave_in_peace(&mut self, id: LinkId, now: MonoMs, ms: u64) {
+        if let Some(link) = self.links.get_mut(id.0) {
+            link.state_at = MonoMs(now.0 + ms);
+        }
+    }
+
     /// Sends to every peer what it should get now. Called after every input, so links that nothing happened to cost
     /// next to nothing.
     pub(super) fn offer_all(&mut self, now: Now, effects: &mut Vec<Effect>) {
@@ -250,8 +274,17 @@ impl Replica {
         if now < link.retry_at {
             return Next::Wait(link.retry_at);
         }
-        let ops = link.to_send(link.lacks(&self.applied, &self.ancestry), self.options.node);
+        let wanted = link.wanted(link.lacks(&self.applied, &self.ancestry), self.options.node);
         let digest_at = self.digest_at(link);
+        if link.failures == 0 && wanted.iter().any(|range| self.is_trimmed(range)) {
+            // Nothing else: what comes behind could not be delivered there.
+            return match link.state_at.min(digest_at) {
+                _ if link.state_at <= now => Next::State(wanted),
+                due if due <= now => Next::Send(Vec::new()),
+                due => Next::Wait(due),
+            };
+        }
+        let ops = link.unsent(wanted);
         if link.failures == 0 && ops.is_empty() && now < digest_at {
             return Next::Wait(digest_at);
         }
@@ -270,8 +303,9 @@ impl Replica {
     }
 
     fn offer(&mut self, id: LinkId, now: Now, effects: &mut Vec<Effect>) {
-        let ops = match self.next(&self.links[id.0], now.mono) {
-            Next::Send(ops) => ops,
+        let (ops, state) = match self.next(&self.links[id.0], now.mono) {
+            Next::Send(ops) => (ops, false),
+            Next::State(ops) => (ops, true),
             Next::Wait(until) => {
                 self.links[id.0].due = until;
                 return;
@@ -282,10 +316,11 @@ impl Replica {
         let probe = link.failures > 0 || ops.is_empty();
         link.under_way = true;
         link.due = NEVER;
-        link.with_ops = !probe;
+        link.with_ops = !probe && !state;
+        link.is_being_filled = state || (link.is_being_filled && probe);
         link.asked = Some(now.mono);
         let push = Push { cluster: self.options.cluster.clone(), to: link.node, sender, ops: Vec::new() };
-        effects.push(Effect::Send(Send { link: id, push, ops, probe, state: false }));
+        effects.push(Effect::Send(Send { link: id, push, ops, probe, state }));
     }
 
     pub(super) fn answered(
@@ -373,7 +408,7 @@ impl Replica {
         let before = std::mem::replace(&mut link.failures, failures);
         if (before == 0) != (failures == 0) {
             // How many answer decides how often each of them is asked.
-            self.links.iter_mut().for_each(Link::touch);
+            self.touch_all_links();
         }
     }
 
@@ -414,7 +449,8 @@ impl Replica {
         let ops: Vec<OpRange> =
             before.iter().filter(|range| range.origin.node == own).filter_map(|range| less(range, &lacks)).collect();
         if !ops.is_empty() {
-            effects.push(Effect::Acknowledged { peer, ops, by_state: false });
+            let by_state = self.links[id.0].is_being_filled && ops.iter().any(|range| self.is_trimmed(range));
+            effects.push(Effect::Acknowledged { peer, ops, by_state });
         }
     }
 

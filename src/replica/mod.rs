@@ -41,6 +41,12 @@
 //! send grows with their number, not with its square. A lost message needs no handling of its own: the next statement
 //! shows what is missing.
 //!
+//! # State transfer
+//!
+//! The log is trimmed: of old ops, it has only the vector of what is gone, the *floor*. A peer that lacks ops under it gets
+//! this node's whole state, piece by piece, and from the log what comes behind; a node that got one goes on from the
+//! merged state ([`catching_up`], [`merging`]).
+//!
 //! # Repeats
 //!
 //! A write may carry a key by which it is known when it is sent again. The op keeps it, so every node that has the op
@@ -55,6 +61,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod catching_up;
 mod delivery;
 mod effect;
 mod lacking;
@@ -245,7 +252,9 @@ impl Replica {
             Input::SendFailed { link, rejection } => self.send_failed(now, link, rejection, &mut effects),
             Input::Persisted { through } => self.persisted(through, &mut effects),
             Input::PersistFailed => self.persist_failed(&mut effects),
-            Input::StateAnswered { .. } | Input::Trimmed { .. } | Input::Adopted(_) => todo!(),
+            Input::StateAnswered { link, answer, taken } => self.state_answered(now, link, answer, taken, &mut effects),
+            Input::Trimmed { floor } => self.trimmed(&floor),
+            Input::Adopted(adopted) => self.adopted(now, *adopted, states, &mut effects),
             Input::Tick => {}
         }
         if may_offer {

@@ -2,11 +2,10 @@
 //! the manner of Preguiça, Baquero et al., "Dotted Version Vectors", 2010; the version vector is the node's
 //! one vector, not one a key, because delivery is causal).
 
-use std::collections::BTreeSet;
 use std::slice;
 
 use super::op::{Entry, Value};
-use crate::causality::{Ancestry, Dot, Hlc, VersionVector};
+use crate::causality::{Dot, Hlc};
 
 /// One of a key's values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,16 +73,5 @@ impl Siblings {
         if let Some(value) = &entry.value {
             self.0.push(Sibling { dot, hlc, arrival, value: value.clone() });
         }
-    }
-
-    /// Merges the same key's siblings from two states: keeps what both have, and what the other side's
-    /// version vector does not cover (if it covers it without having it, it was replaced there). Siblings
-    /// held on both sides keep `self`'s arrival.
-    pub fn merge(&self, own: &VersionVector, other: &Self, others: &VersionVector, ancestry: &Ancestry) -> Self {
-        let held: BTreeSet<Dot> = self.iter().map(|sibling| sibling.dot).collect();
-        let theirs: BTreeSet<Dot> = other.iter().map(|sibling| sibling.dot).collect();
-        let kept = self.iter().filter(|sibling| theirs.contains(&sibling.dot) || !ancestry.covers(others, sibling.dot));
-        let added = other.iter().filter(|sibling| !held.contains(&sibling.dot) && !ancestry.covers(own, sibling.dot));
-        Self::new(kept.chain(added).cloned().collect())
     }
 }

@@ -180,13 +180,15 @@ impl Replica {
 }
 
 impl Totals {
-    fn add(&mut self, siblings: &Siblings) {
+    /// Counts a key that has these.
+    pub fn add(&mut self, siblings: &Siblings) {
         self.keys += u64::from(!siblings.is_empty());
         self.conflicts += u64::from(siblings.len() > 1);
         self.siblings += siblings.len() as u64;
     }
 
-    fn remove(&mut self, siblings: &Siblings) {
+    /// Counts it no more.
+    pub fn remove(&mut self, siblings: &Siblings) {
         self.keys -= u64::from(!siblings.is_empty());
         self.conflicts -= u64::from(siblings.len() > 1);
         self.siblings -= siblings.len() as u64;

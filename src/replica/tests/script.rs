@@ -114,12 +114,16 @@ impl Names {
                 waiting if waiting.is_empty() => format!("send digest on link {}", send.link.0),
                 waiting => format!("send digest on link {}, waiting: {waiting}", send.link.0),
             },
+            Effect::Send(send) if send.state => {
+                format!("send state on link {}, for {}", send.link.0, self.ranges(&send.ops))
+            }
             Effect::Send(send) => format!("send {} on link {}", self.ranges(&send.ops), send.link.0),
             Effect::Visible(visible) => match visible.from {
                 Some(from) => format!("visible {} from n{from}", self.dot(visible.op.dot)),
                 None => format!("visible {}", self.dot(visible.op.dot)),
             },
-            Effect::Acknowledged { peer, ops } => format!("n{peer} has {}", self.ranges(ops)),
+            Effect::Acknowledged { peer, ops, by_state: false } => format!("n{peer} has {}", self.ranges(ops)),
+            Effect::Acknowledged { peer, ops, .. } => format!("n{peer} has {}, by state", self.ranges(ops)),
             Effect::Peer { link, change: PeerChange::Away, .. } => format!("link {} is away", link.0),
             Effect::Peer { link, change: PeerChange::Back { away_ms, lacks }, .. } => {
                 format!("link {} is back after {away_ms} ms, lacks {lacks}", link.0)
@@ -155,6 +159,12 @@ impl Names {
             }
             Letter::Answer { from, to, outcome: Err(rejection), .. } => {
                 format!("n{from} → n{to} rejection: {rejection}")
+            }
+            Letter::State { from, to, push, .. } => {
+                format!("n{from} → n{to} state, holds {}", self.dots(push.sender.vector.entries()))
+            }
+            Letter::StateAnswer { from, to, answer, .. } => {
+                format!("n{from} → n{to} answer to state, {}", self.answer(answer))
             }
         }
     }
@@ -268,6 +278,11 @@ impl goldenscript::Runner for Runner {
             "restart" => {
                 let node = number("node?")?;
                 self.world().restart(node);
+                Ok(self.happened())
+            }
+            "trim" => {
+                let (node, keep) = (number("node?")?, number("keep how many?")?);
+                self.world().trim(node, keep);
                 Ok(self.happened())
             }
             "copy" => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::super::*;
-use crate::causality::WallMs;
+use crate::causality::{Hlc, WallMs};
 
 /// A node: a replica, and what its disk holds.
 pub(super) struct Node {
@@ -36,14 +36,60 @@ impl KeyStates for BTreeMap<Key, Siblings> {
 /// Something under way between two nodes.
 #[derive(Clone, Debug)]
 pub(super) enum Letter {
-    Push { from: usize, to: usize, link: LinkId, carried: Vec<Dot>, push: Push },
-    Answer { from: usize, to: usize, link: LinkId, carried: Vec<Dot>, outcome: Result<Answer, Rejection> },
+    Push {
+        from: usize,
+        to: usize,
+        link: LinkId,
+        carried: Vec<Dot>,
+        push: Push,
+    },
+    /// A whole state at once: what becomes of one that comes in pieces is for the store to see to.
+    State {
+        from: usize,
+        to: usize,
+        link: LinkId,
+        push: Push,
+        state: Box<State>,
+    },
+    StateAnswer {
+        from: usize,
+        to: usize,
+        link: LinkId,
+        answer: Answer,
+    },
+    Answer {
+        from: usize,
+        to: usize,
+        link: LinkId,
+        carried: Vec<Dot>,
+        outcome: Result<Answer, Rejection>,
+    },
+}
+
+/// A node's state, as it is sent to another.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    keys: BTreeMap<Key, Siblings>,
+    vector: VersionVector,
+    ancestry: Arc<Ancestry>,
+    hlc: Hlc,
 }
 
 impl Letter {
     pub(super) fn ends(&self) -> (usize, usize) {
         match self {
-            Letter::Push { from, to, .. } | Letter::Answer { from, to, .. } => (*from, *to),
+            Letter::Push { from, to, .. }
+            | Letter::Answer { from, to, .. }
+            | Letter::State { from, to, .. }
+            | Letter::StateAnswer { from, to, .. } => (*from, *to),
+        }
+    }
+
+    /// Who sent what this is or answers, over which of its links.
+    fn sender(&self) -> (usize, LinkId) {
+        match self {
+            Letter::Push { from, link, .. } | Letter::State { from, link, .. } => (*from, *link),
+            Letter::Answer { to, link, .. } | Letter::StateAnswer { to, link, .. } => (*to, *link),
         }
     }
 }
@@ -59,6 +105,8 @@ pub(super) struct World {
     /// Pushes received and not yet answered: (receiver, request) → (sender, link, carried).
     open: BTreeMap<(usize, RequestId), (usize, LinkId, Vec<Dot>)>,
     next_request: u64,
+    /// Every op that was ever on a disk.
+    pub(super) archive: BTreeMap<Dot, Arc<Op>>,
     batch_ops: usize,
     tune: fn(&mut ReplicaOptions),
 }
@@ -73,6 +121,7 @@ impl World {
             effects: Vec::new(),
             open: BTreeMap::new(),
             next_request: 0,
+            archive: BTreeMap::new(),
             batch_ops: 4,
             tune,
         };
@@ -159,10 +208,59 @@ impl World {
                 };
             }
             node.recovered.keyed.note(append.position, &append.op);
+            self.archive.insert(append.op.dot, append.op.clone());
             node.log.insert(append.position, append.op);
         }
         let through = node.recovered.checkpoint.position;
         self.feed(id, Input::Persisted { through });
+    }
+
+    /// Drops all but the newest ops of a node's log.
+    pub(super) fn trim(&mut self, id: usize, keep: usize) {
+        let Node { log, recovered, replica, .. } = &mut self.nodes[id];
+        while log.len() > keep {
+            let (_, op) = log.pop_first().expect("it has more");
+            replica.ancestry.join(&mut recovered.floor, &VersionVector::from_iter([op.dot]));
+        }
+        let floor = recovered.floor.clone();
+        self.feed(id, Input::Trimmed { floor });
+    }
+
+    /// The ops that a node's state includes.
+    pub(super) fn included(&self, id: usize) -> BTreeSet<Dot> {
+        let replica = &self.nodes[id].replica;
+        let coverage = replica.ancestry.coverage(&replica.applied);
+        self.archive.keys().copied().filter(|dot| coverage.covers(*dot)).collect()
+    }
+
+    /// What the node's shell and its store do.
+    fn adopt(&mut self, id: usize, state: State) {
+        self.persist(id);
+        let Node { replica, keys, recovered, .. } = &mut self.nodes[id];
+        let mut ancestry = recovered.ancestry.clone();
+        state.ancestry.iter().for_each(|(origin, parents)| ancestry.insert(origin, parents));
+        let Checkpoint { vector, position, hlc, .. } = recovered.checkpoint.clone();
+        let merging = Merging::new(&vector, position, &state.vector, &ancestry);
+        let all: BTreeSet<Key> = keys.keys().chain(state.keys.keys()).cloned().collect();
+        let mut totals = Totals::default();
+        for key in all {
+            let held = keys.get(&key).cloned().unwrap_or_default();
+            let merged = merging.merge(&held, &state.keys.get(&key).cloned().unwrap_or_default());
+            totals.add(&merged);
+            if merged.is_empty() {
+                keys.remove(&key)
+            } else {
+                keys.insert(key, merged)
+            };
+        }
+        let news: VersionVector = state.vector.entries().filter(|dot| !ancestry.covers(&vector, *dot)).collect();
+        ancestry.join(&mut recovered.floor, &news);
+        let (vector, position) = (merging.vector().clone(), merging.position());
+        recovered.checkpoint = Checkpoint { vector, position, hlc: hlc.max(state.hlc), totals };
+        recovered.ancestry = ancestry.clone();
+        debug_assert!(replica.pending.is_empty());
+        let (checkpoint, floor) = (recovered.checkpoint.clone(), recovered.floor.clone());
+        self.feed(id, Input::Adopted(Box::new(Adopted { checkpoint, ancestry, floor })));
     }
 
     pub(super) fn fail_commit(&mut self, id: usize) {
@@ -193,6 +291,21 @@ impl World {
                 self.open.insert((to, request), (from, link, carried));
                 self.feed(to, Input::Push { request, push });
             }
+            Letter::State { from, to, link, push, state } => {
+                self.adopt(to, *state);
+                self.next_request += 1;
+                let request = RequestId(self.next_request);
+                self.feed(to, Input::Push { request, push });
+                let answer = self.effects.iter().rev().find_map(|(_, effect)| match effect {
+                    Effect::Pushed { request: of, outcome: Ok(answer) } if *of == request => Some(answer.clone()),
+                    _ => None,
+                });
+                let answer = answer.expect("it is not a push with ops");
+                self.letters.push_back(Letter::StateAnswer { from: to, to: from, link, answer });
+            }
+            Letter::StateAnswer { to, link, answer, .. } => {
+                self.feed(to, Input::StateAnswered { link, answer, taken: true });
+            }
             Letter::Answer { to, link, carried, outcome, .. } => self.feed(
                 to,
                 match outcome {
@@ -213,10 +326,7 @@ impl World {
 
     /// A lost push or answer: its sender gives up after a while.
     fn lose(&mut self, letter: Letter) {
-        let (sender, link) = match letter {
-            Letter::Push { from, link, .. } => (from, link),
-            Letter::Answer { to, link, .. } => (to, link),
-        };
+        let (sender, link) = letter.sender();
         self.feed(sender, Input::SendFailed { link, rejection: None });
     }
 
@@ -225,10 +335,7 @@ impl World {
         let under_way: BTreeSet<(usize, LinkId)> = self
             .letters
             .iter()
-            .map(|letter| match letter {
-                Letter::Push { from, link, .. } => (*from, *link),
-                Letter::Answer { to, link, .. } => (*to, *link),
-            })
+            .map(Letter::sender)
             .chain(self.open.values().map(|(sender, link, _)| (*sender, *link)))
             .collect();
         for sender in 0..self.nodes.len() {
@@ -263,6 +370,14 @@ impl World {
     /// What the sender's shell does: reads ops of the ranges in order of position, as many as fit.
     fn post(&mut self, from: usize, send: Send) {
         let to = if send.link.0 < from { send.link.0 } else { send.link.0 + 1 };
+        if send.state && !send.probe {
+            let Node { replica, keys, recovered, .. } = &self.nodes[from];
+            let Checkpoint { vector, hlc, .. } = recovered.checkpoint.clone();
+            let state = State { keys: keys.clone(), vector, ancestry: replica.ancestry.clone(), hlc };
+            let (link, push, state) = (send.link, send.push, Box::new(state));
+            self.letters.push_back(Letter::State { from, to, link, push, state });
+            return;
+        }
         let wanted = |op: &&Arc<Op>| {
             let dot = op.dot;
             send.ops.iter().any(|range| range.origin == dot.origin && (range.first..=range.last).contains(&dot.counter))

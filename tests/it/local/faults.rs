@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use causeway::causality::VersionVector;
-use causeway::replica::{Append, Checkpoint, KeyStates, OpRange, Siblings, Unreadable};
-use causeway::storage::{BatchLimit, DiskSpace, LogId, LogSize, Snapshot, Storage, StorageError, StoredOp};
+use causeway::replica::{Adopted, Append, Checkpoint, KeyStates, OpRange, Siblings, Unreadable};
+use causeway::storage::{
+    BatchLimit, DiskSpace, Fill, LogHold, LogId, LogRun, LogSize, PeerState, Snapshot, Storage, StorageError, StoredOp,
+};
 
 /// A store with faults that can be switched on.
 pub(crate) struct Faulty {
@@ -74,6 +76,30 @@ impl Storage for Faulty {
 
     fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
         self.inner.ops_after(position, limit)
+    }
+
+    fn log_start(&self) -> u64 {
+        self.inner.log_start()
+    }
+
+    fn log_runs(&self) -> Vec<LogRun> {
+        self.inner.log_runs()
+    }
+
+    fn trim(&self, through: u64) -> Result<VersionVector, StorageError> {
+        self.inner.trim(through)
+    }
+
+    fn hold_log(&self) -> LogHold {
+        self.inner.hold_log()
+    }
+
+    fn begin_fill(&self, peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
+        self.inner.begin_fill(peer)
+    }
+
+    fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {
+        self.inner.adopt(fill)
     }
 
     fn log_id(&self) -> LogId {
