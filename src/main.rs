@@ -196,6 +196,7 @@ fn start_node(config: &Config, observer: Arc<dyn Observer>) -> Result<Running, S
         admission: admission(config),
         addresses: config.peers.iter().map(|peer| peer.url.clone()).collect(),
         min_free_bytes: config.min_free_bytes,
+        max_log_bytes: config.max_log_bytes,
     };
     node::start(options, Arc::new(storage), recovered, observer).map_err(system("can't start the node's threads"))
 }

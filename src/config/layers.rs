@@ -70,6 +70,11 @@ pub const SETTINGS: &[Setting] = &[
         "With less of the disk free, writes are refused until there is more; 0: never",
     ),
     setting(
+        "log_max_bytes",
+        Some("1073741824"),
+        "About how much the op log may take on disk; a peer that lacks older ops gets the whole state",
+    ),
+    setting(
         "cache_bytes",
         Some("201326592"),
         "Memory for caches: three eighths for keys that are read often, as much for what writes have to know, the rest for the engine's blocks",

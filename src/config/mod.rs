@@ -56,6 +56,8 @@ pub struct Config {
     pub max_waiting_bytes: usize,
     /// With fewer bytes of the disk free, writes are refused; 0: never.
     pub min_free_bytes: u64,
+    /// About how many bytes the log may take on disk.
+    pub max_log_bytes: u64,
     /// Memory for caches, in bytes: three eighths for keys that are read often, as much for what writes have to know,
     /// the rest for the engine's blocks.
     pub cache_bytes: u64,
@@ -160,6 +162,7 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
     let max_waiting_requests = values.number("max_waiting", Count::new(1, 1_000_000));
     let max_waiting_bytes = values.number("max_waiting_bytes", Count::new(1 << 20, 1 << 36));
     let min_free_bytes = values.number("min_free_bytes", Count::new(0, 1 << 44));
+    let max_log_bytes = values.number("log_max_bytes", Count::new(4 << 20, 1 << 44));
     let cache_bytes = values.number("cache_bytes", Count::new(1 << 20, 1 << 40));
 
     let config = (|| {
@@ -179,6 +182,7 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
             max_waiting_requests: max_waiting_requests? as usize,
             max_waiting_bytes: max_waiting_bytes? as usize,
             min_free_bytes: min_free_bytes?,
+            max_log_bytes: max_log_bytes?,
             cache_bytes: cache_bytes?,
             warnings,
         })

@@ -5,18 +5,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::cluster::Peers;
 use super::courier::{Bags, Reply};
+use super::filling::{Filling, Step};
 use super::history::History;
 use super::progress::{StateProgress, Transfers};
 use super::room::{NoRoom, Room};
 use crate::causality::{Dot, NodeId, VersionVector, WallMs};
-use crate::format::state::{StateAnswer, StatePiece};
-use crate::replica::{Answer, Key, LinkId, OpRange, Push, Rejection, Value, View, Write, WriteError, Written};
-use crate::storage::{BatchLimit, DiskSpace, LogHold, LogId, LogSize, Snapshot, Storage, StorageError, StoredOp};
+use crate::format::state::{StateAnswer, StatePiece, Taken};
+use crate::replica::{Adopted, Answer, Key, LinkId, OpRange, Push, Rejection, Value, View, Write, WriteError, Written};
+use crate::storage::{BatchLimit, DiskSpace, Fill, LogHold, LogId, LogSize, Snapshot, Storage, StorageError, StoredOp};
 
 /// What the owner's thread takes in.
 pub(super) enum Command {
@@ -35,6 +36,20 @@ pub(super) enum Command {
     SendFailed {
         link: LinkId,
         rejection: Option<Rejection>,
+    },
+    /// A peer's whole state is here.
+    Adopt {
+        fill: Box<dyn Fill>,
+        progress: StateProgress,
+        reply: oneshot::Sender<Result<(), StorageError>>,
+    },
+    /// It was put in the place of this node's.
+    Adopted {
+        outcome: Result<Box<Adopted>, StorageError>,
+    },
+    /// A part of the log was dropped.
+    Trimmed {
+        outcome: Result<VersionVector, StorageError>,
     },
     /// A group commit ended.
     Committed {
@@ -86,7 +101,8 @@ pub(super) struct Shared {
     pub(super) room: Room,
     pub(super) history: Arc<History>,
     pub(super) peers: Peers,
-    pub(super) transfers: Transfers,
+    pub(super) transfers: Arc<Transfers>,
+    pub(super) filling: Arc<Filling>,
     pub(super) started: WallMs,
 }
 
@@ -247,9 +263,36 @@ impl NodeHandle {
         self.shared.storage.hold_log()
     }
 
-    /// Takes a piece of a peer's state; returns when it may send the next, after the last once the state is adopted.
-    pub async fn take_state(&self, _piece: StatePiece) -> Result<StateAnswer, PushError> {
-        todo!()
+    /// Takes a piece of a peer's state, of so many bytes; returns when it may send the next, after the last once the state is
+    /// adopted. Goes on to its end also when nobody waits for that any more.
+    pub async fn take_state(&self, piece: StatePiece, bytes: usize) -> Result<StateAnswer, PushError> {
+        let node = self.clone();
+        tokio::spawn(async move { node.take_piece(piece, bytes).await }).await.map_err(|_| PushError::Stopping)?
+    }
+
+    async fn take_piece(self, piece: StatePiece, bytes: usize) -> Result<StateAnswer, PushError> {
+        let push = piece.push.clone();
+        let answer = self.push(push.clone()).await?;
+        if self.status().view.read_only {
+            return Err(Rejection::ReadOnly.into());
+        }
+        self.take_room(bytes)?;
+        let shared = self.shared.clone();
+        let step = tokio::task::spawn_blocking(move || {
+            let view = shared.view.borrow().clone();
+            shared.filling.take(piece, bytes as u64, &view, &*shared.storage, &shared.transfers)
+        });
+        let failed = |error: StorageError| PushError::Rejected(Rejection::Unreadable(error.to_string()));
+        match step.await.map_err(|_| PushError::Stopping)?.map_err(failed)? {
+            Step::Answer(taken) => Ok(StateAnswer { answer, taken }),
+            Step::Filled(fill, progress) => {
+                let (reply, outcome) = oneshot::channel();
+                let adopt = Command::Adopt { fill, progress, reply };
+                self.shared.commands.send(adopt).map_err(|_| PushError::Stopping)?;
+                outcome.await.map_err(|_| PushError::Stopping)?.map_err(failed)?;
+                Ok(StateAnswer { answer: self.push(push).await?, taken: Taken::All })
+            }
+        }
     }
 
     /// The whole state as of the last commit. Costs nothing to speak of; what is read of it may touch the disk.
@@ -265,6 +308,11 @@ impl NodeHandle {
     /// All ops behind a position of the log, in order and without a gap. May touch the disk.
     pub fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
         self.shared.storage.ops_after(position, limit)
+    }
+
+    /// The position behind which the log can be read without a gap.
+    pub fn log_start(&self) -> u64 {
+        self.shared.storage.log_start()
     }
 
     /// Which log this node's is.

@@ -12,24 +12,28 @@
 
 mod accepted;
 mod cluster;
+mod committer;
 mod courier;
+mod filling;
 mod handle;
 mod history;
 mod observer;
 mod owner;
 mod progress;
 mod room;
+mod start;
 #[cfg(test)]
 mod tests;
+mod trimming;
 
 pub use cluster::{Asked, Told};
 pub use courier::run_courier;
 pub use handle::{AdmissionLimit, Lacking, Members, NodeHandle, NotReached, Overloaded, PushError, SetError, Status};
 pub use history::STEP_MS;
 pub use observer::{Both, NoObserver, Observer, Try};
-pub use owner::{NodeOptions, Running, start};
 pub use progress::StateProgress;
 pub use room::NoRoom;
+pub use start::{NodeOptions, Running, start};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -103,6 +103,7 @@ fn start_on(storage: Arc<Gated>, admission: AdmissionLimit) -> Running {
         admission,
         addresses: vec![],
         min_free_bytes: 0,
+        max_log_bytes: 1 << 30,
     };
     start(options, storage, Recovered::default(), Arc::new(NoObserver)).unwrap()
 }

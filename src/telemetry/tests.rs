@@ -183,6 +183,7 @@ async fn after_a_restart_the_spans_come_from_the_log() {
         admission: AdmissionLimit { requests: 1_000, bytes: 1 << 20 },
         addresses: vec![],
         min_free_bytes: 0,
+        max_log_bytes: 1 << 30,
     };
     let running = crate::node::start(options, Arc::new(storage), Recovered::default(), Arc::new(NoObserver)).unwrap();
     let mut dots = Vec::new();

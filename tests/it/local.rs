@@ -74,7 +74,7 @@ impl Node {
         let seed = Seed { boot: getrandom::u64().unwrap(), random: getrandom::u64().unwrap() };
         let admission = AdmissionLimit { requests: setup.max_waiting, bytes: 64 << 20 };
         let running = start(
-            NodeOptions { replica, seed, admission, addresses: vec![], min_free_bytes: 0 },
+            NodeOptions { replica, seed, admission, addresses: vec![], min_free_bytes: 0, max_log_bytes: 1 << 30 },
             storage,
             recovered,
             Arc::new(NoObserver),

@@ -97,6 +97,7 @@ impl Setup {
             admission: AdmissionLimit { requests: 1_000, bytes: 64 << 20 },
             addresses: vec![],
             min_free_bytes: 0,
+            max_log_bytes: 1 << 30,
         };
         causeway::node::start(options, Arc::new(storage), recovered, observer).unwrap()
     }
