@@ -1,29 +1,36 @@
 //! The store in memory: for tests and simulations. What was committed is "on disk"; clones share it, so a
 //! test that drops a node and starts another on a clone has restarted it.
 
+mod fill;
+mod log;
+
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use self::fill::MemoryFill;
+use self::log::Log;
 use super::{
-    BatchLimit, DiskSpace, Fill, LogHold, LogId, LogRun, LogSize, PeerState, Piece, Snapshot, Storage, StorageError,
-    StoredOp, check_order,
+    BatchLimit, DiskSpace, Fill, LogHold, LogHolds, LogId, LogRun, LogSize, PeerState, Piece, Snapshot, Storage,
+    StorageError, StoredOp, check_order,
 };
-use crate::causality::{Ancestry, Dot, VersionVector};
+use crate::causality::{Ancestry, VersionVector};
 use crate::format;
-use crate::replica::{Adopted, Append, Checkpoint, KeyStates, KeyedOps, OpRange, Recovered, Siblings, Unreadable};
+use crate::replica::{Adopted, Append, Checkpoint, Key, KeyStates, KeyedOps, OpRange, Recovered, Siblings, Unreadable};
 
 /// A store that lasts as long as its process.
 #[derive(Clone)]
 pub struct MemoryStorage {
     disk: Arc<RwLock<Disk>>,
+    holds: LogHolds,
     log_id: LogId,
 }
 
 impl Default for MemoryStorage {
     fn default() -> Self {
         // Other keys each time, so another number.
-        Self { disk: Arc::default(), log_id: LogId(RandomState::new().hash_one(())) }
+        Self { disk: Arc::default(), holds: LogHolds::default(), log_id: LogId(RandomState::new().hash_one(())) }
     }
 }
 
@@ -31,16 +38,18 @@ impl Default for MemoryStorage {
 struct Disk {
     /// Snapshots share it.
     state: Arc<State>,
-    log: BTreeMap<Dot, StoredOp>,
-    /// The ops of the log in its order.
-    order: Vec<Dot>,
+    log: Log,
     ancestry: Ancestry,
+    /// What the log does not have.
+    floor: VersionVector,
+    /// How many fills were begun. Only the last can be adopted.
+    fills: u64,
     failed: bool,
 }
 
 #[derive(Clone, Default)]
 struct State {
-    keys: BTreeMap<Box<str>, Siblings>,
+    keys: BTreeMap<Key, Siblings>,
     checkpoint: Checkpoint,
 }
 
@@ -53,50 +62,49 @@ impl MemoryStorage {
     /// What a node would start from: all as of the last commit.
     pub fn recovered(&self) -> Recovered {
         let disk = self.read();
-        let mut log: Vec<&StoredOp> = disk.log.values().collect();
-        log.sort_by_key(|op| op.position);
         let mut keyed = KeyedOps::default();
-        for StoredOp { position, bytes, .. } in log {
+        for StoredOp { position, bytes, .. } in disk.log.ops() {
             keyed.note(*position, &format::op::decode(bytes).expect("as it was encoded"));
         }
         Recovered {
             checkpoint: disk.state.checkpoint.clone(),
             ancestry: disk.ancestry.clone(),
             keyed,
-            floor: VersionVector::new(),
+            floor: disk.floor.clone(),
         }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Disk> {
         self.disk.read().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// For a change, unless an earlier one failed.
+    fn write(&self) -> Result<RwLockWriteGuard<'_, Disk>, StorageError> {
+        let disk = self.disk.write().unwrap_or_else(PoisonError::into_inner);
+        if disk.failed { Err(StorageError::Engine("an earlier commit failed".to_owned())) } else { Ok(disk) }
+    }
 }
 
 impl Storage for MemoryStorage {
     fn commit(&self, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
-        let mut disk = self.disk.write().unwrap_or_else(PoisonError::into_inner);
-        if disk.failed {
-            return Err(StorageError::Engine("an earlier commit failed".to_owned()));
-        }
+        let mut disk = self.write()?;
         if let Err(error) = check_order(disk.state.checkpoint.position, appends, checkpoint) {
             disk.failed = true;
             return Err(error);
         }
-        let Disk { state, log, order, ancestry, .. } = &mut *disk;
+        let Disk { state, log, ancestry, .. } = &mut *disk;
         let state = Arc::make_mut(state);
-        for Append { position, op, states } in appends {
-            let stored = StoredOp { position: *position, dot: op.dot, bytes: format::op::encode(op).into() };
-            log.insert(op.dot, stored);
-            order.push(op.dot);
+        for Append { op, states, .. } in appends {
             ancestry.insert(op.dot.origin, &op.parents);
             for (key, siblings) in states {
                 if siblings.is_empty() {
                     state.keys.remove(&**key);
                 } else {
-                    state.keys.insert((&**key).into(), siblings.clone());
+                    state.keys.insert(key.clone(), siblings.clone());
                 }
             }
         }
+        log.append(appends, checkpoint);
         state.checkpoint = checkpoint.clone();
         Ok(())
     }
@@ -107,43 +115,60 @@ impl Storage for MemoryStorage {
 
     fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
         let disk = self.read();
-        let in_range = ranges
-            .iter()
-            .filter(|range| range.first <= range.last)
-            .flat_map(|range| disk.log.range(range.origin.dot(range.first)..=range.origin.dot(range.last)));
-        let mut found: Vec<&StoredOp> = in_range.map(|(_, op)| op).collect();
+        let mut found: Vec<&StoredOp> = ranges.iter().flat_map(|range| disk.log.range(range)).collect();
         found.sort_by_key(|op| op.position);
         Ok(fitting(found.into_iter(), limit))
     }
 
     fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
-        let disk = self.read();
-        let behind = usize::try_from(position).ok().and_then(|position| disk.order.get(position..));
-        Ok(fitting(behind.into_iter().flatten().map(|dot| &disk.log[dot]), limit))
+        Ok(fitting(self.read().log.after(position), limit))
     }
 
     fn log_start(&self) -> u64 {
-        todo!()
+        self.read().log.start()
     }
 
     fn log_runs(&self) -> Vec<LogRun> {
-        todo!()
+        self.read().log.runs()
     }
 
-    fn trim(&self, _through: u64) -> Result<VersionVector, StorageError> {
-        todo!()
+    fn trim(&self, through: u64) -> Result<VersionVector, StorageError> {
+        let mut disk = self.write()?;
+        let Disk { log, ancestry, floor, .. } = &mut *disk;
+        let through = self.holds.lowest().map_or(through, |held| held.min(through));
+        for LogRun { vector, .. } in log.trim(through) {
+            ancestry.join(floor, &vector);
+        }
+        Ok(floor.clone())
     }
 
     fn hold_log(&self) -> LogHold {
-        todo!()
+        let disk = self.read();
+        self.holds.hold(|| disk.state.checkpoint.position)
     }
 
-    fn begin_fill(&self, _peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
-        todo!()
+    fn begin_fill(&self, peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
+        let number = {
+            let mut disk = self.write()?;
+            disk.fills += 1;
+            disk.fills
+        };
+        Ok(Box::new(MemoryFill::begin(self, number, peer)))
     }
 
-    fn adopt(&self, _fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {
-        todo!()
+    fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {
+        let Ok(mut fill) = fill.into_any().downcast::<MemoryFill>() else {
+            return Err(StorageError::Engine("a state of another store can't be adopted".to_owned()));
+        };
+        fill.catch_up()?;
+        let mut disk = self.write()?;
+        let (keys, adopted) = fill.finish(self, &disk)?;
+        let Adopted { checkpoint, ancestry, floor } = adopted.clone();
+        let own = disk.state.checkpoint.hlc;
+        disk.log.leap(checkpoint.position);
+        (disk.ancestry, disk.floor) = (ancestry, floor);
+        disk.state = Arc::new(State { keys, checkpoint: Checkpoint { hlc: own, ..checkpoint } });
+        Ok(adopted)
     }
 
     fn log_id(&self) -> LogId {
@@ -156,13 +181,11 @@ impl Storage for MemoryStorage {
     }
 
     fn log_size(&self) -> Result<LogSize, StorageError> {
-        let disk = self.read();
-        let bytes = disk.log.values().map(|op| op.bytes.len() as u64).sum();
-        Ok(LogSize { ops: disk.log.len() as u64, bytes })
+        Ok(self.read().log.size())
     }
 
     fn disk_bytes(&self) -> Result<u64, StorageError> {
-        Ok(self.read().log.values().map(|op| op.bytes.len() as u64).sum())
+        Ok(self.read().log.size().bytes)
     }
 
     fn disk_space(&self) -> Result<DiskSpace, StorageError> {
@@ -172,12 +195,8 @@ impl Storage for MemoryStorage {
 
 /// As many of these as the limit allows, at least one.
 fn fitting<'a>(ops: impl Iterator<Item = &'a StoredOp>, limit: BatchLimit) -> Vec<StoredOp> {
-    let mut bytes = 0;
-    let fitting = ops.enumerate().take_while(|(index, op)| {
-        bytes += op.bytes.len();
-        *index == 0 || (*index < limit.ops && bytes <= limit.bytes)
-    });
-    fitting.map(|(_, op)| op.clone()).collect()
+    let mut room = limit.room();
+    ops.take_while(|op| room.takes(op.bytes.len())).cloned().collect()
 }
 
 impl KeyStates for MemoryStorage {
@@ -191,6 +210,13 @@ impl KeyStates for MemoryStorage {
     }
 }
 
+impl State {
+    /// The keys behind one.
+    fn after(&self, after: Option<&str>) -> impl Iterator<Item = (&Key, &Siblings)> {
+        self.keys.range::<str, _>((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
+    }
+}
+
 impl Snapshot for State {
     fn vector(&self) -> &VersionVector {
         &self.checkpoint.vector
@@ -201,13 +227,22 @@ impl Snapshot for State {
     }
 
     fn keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Siblings)>, StorageError> {
-        let keys =
-            self.keys.iter().filter(|(key, _)| key.starts_with(prefix) && after.is_none_or(|after| &***key > after));
+        let keys = self.after(after).filter(|(key, _)| key.starts_with(prefix));
         Ok(keys.take(limit).map(|(key, siblings)| (key.to_string(), siblings.clone())).collect())
     }
 
-    fn piece(&self, _after: Option<&str>, _limit: BatchLimit) -> Result<Piece, StorageError> {
-        todo!()
+    fn piece(&self, after: Option<&str>, limit: BatchLimit) -> Result<Piece, StorageError> {
+        let mut piece = Piece::default();
+        let mut room = limit.room();
+        for (key, siblings) in self.after(after) {
+            let bytes = format::siblings::encode(siblings);
+            if !room.takes(key.len() + bytes.len()) {
+                return Ok(piece);
+            }
+            piece.keys.push((key.to_string(), bytes.into()));
+        }
+        piece.is_last = true;
+        Ok(piece)
     }
 
     fn conflicts(

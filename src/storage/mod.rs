@@ -9,6 +9,7 @@ mod conformance;
 mod disk;
 mod error;
 mod files;
+mod filling;
 mod memory;
 mod oplog;
 
@@ -52,7 +53,7 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
     fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError>;
 
     /// All ops behind a position of the log, in order and without a gap, as many as `limit` allows (at least one, if there
-    /// is any). Where the log begins later, from its first on.
+    /// is any). Before the [start of the log](Self::log_start): from there on.
     fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError>;
 
     /// The position behind which the log can be read without a gap: that of the op before its first, or where it went on
@@ -142,9 +143,11 @@ pub struct LogHold {
 }
 
 impl LogHolds {
-    /// Keeps what comes behind a position.
-    fn hold(&self, position: u64) -> LogHold {
-        *self.held().entry(position).or_default() += 1;
+    /// Keeps what comes behind a position, which is asked for while nobody asks what is held.
+    fn hold(&self, position: impl FnOnce() -> u64) -> LogHold {
+        let mut held = self.held();
+        let position = position();
+        *held.entry(position).or_default() += 1;
         LogHold { position, holds: self.clone() }
     }
 
@@ -241,6 +244,32 @@ pub struct BatchLimit {
     pub ops: usize,
     /// Encoded bytes.
     pub bytes: usize,
+}
+
+impl BatchLimit {
+    /// For a batch that is empty.
+    fn room(self) -> Room {
+        Room { limit: self, items: 0, bytes: 0 }
+    }
+}
+
+/// What a batch has room for.
+struct Room {
+    limit: BatchLimit,
+    items: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// Takes one more with so many bytes, if it fits; the first always does.
+    fn takes(&mut self, bytes: usize) -> bool {
+        let with_it = self.bytes.saturating_add(bytes);
+        let fits = self.items == 0 || (self.items < self.limit.ops && with_it <= self.limit.bytes);
+        if fits {
+            (self.items, self.bytes) = (self.items + 1, with_it);
+        }
+        fits
+    }
 }
 
 /// An op of the log as it goes over the wire.

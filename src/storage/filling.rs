@@ -1,0 +1,179 @@
+//! Filling: what the keys of a merged state hold, and what belongs to it besides the keys. The same for every store.
+
+use std::cmp::Ordering;
+
+use super::{PeerState, StorageError};
+use crate::causality::{Ancestry, Coverage, Dot, Hlc, VersionVector};
+use crate::format::op::MAX_KEY_BYTES;
+use crate::replica::{Adopted, Checkpoint, Entry, Key, Merging, Op, Siblings, Totals};
+
+/// A state between its begin and its adoption, without its keys.
+#[derive(Debug)]
+pub(super) struct Filling {
+    merging: Merging,
+    /// What the peer's state includes, and this node's when it began.
+    covered: Coverage,
+    theirs: VersionVector,
+    vector: VersionVector,
+    ancestry: Ancestry,
+    totals: Totals,
+    /// The highest clock reading of the peer's siblings.
+    heard: Hlc,
+    through: Through,
+    /// How far it has this node's log.
+    position: u64,
+}
+
+/// How far the keys are.
+#[derive(Debug, PartialEq, Eq)]
+enum Through {
+    Nothing,
+    Key(Box<str>),
+    All,
+}
+
+impl Filling {
+    /// This node's state has that vector, and was taken at `position` of its log.
+    pub(super) fn new(own: &VersionVector, position: u64, mut ancestry: Ancestry, peer: PeerState) -> Self {
+        for (origin, parents) in peer.ancestry.iter() {
+            ancestry.insert(origin, parents);
+        }
+        let merging = Merging::new(own, position, &peer.vector, &ancestry);
+        Self {
+            covered: ancestry.coverage(merging.vector()),
+            vector: merging.vector().clone(),
+            merging,
+            theirs: peer.vector,
+            ancestry,
+            totals: Totals::default(),
+            heard: Hlc(0),
+            through: Through::Nothing,
+            position,
+        }
+    }
+
+    /// Behind which key the next begin.
+    pub(super) fn through(&self) -> Option<&str> {
+        match &self.through {
+            Through::Key(key) => Some(key),
+            Through::Nothing | Through::All => None,
+        }
+    }
+
+    /// How far it has this node's log.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub(super) fn ancestry(&self) -> &Ancestry {
+        &self.ancestry
+    }
+
+    /// Whether the peer's next keys can be these, up to `through`.
+    pub(super) fn check(&self, keys: &[(Key, Siblings)], through: Option<&str>) -> Result<(), StorageError> {
+        let refuse = |problem: &str| Err(StorageError::Engine(format!("a part of a peer's state {problem}")));
+        if self.through == Through::All {
+            return refuse("comes behind its end");
+        }
+        let (first, last) = (keys.first().map(|(key, _)| &**key), keys.last().map(|(key, _)| &**key));
+        let is_in_order = keys.is_sorted_by(|(left, _), (right, _)| left < right)
+            && (self.through().is_none() || first.is_none_or(|first| self.through() < Some(first)))
+            && through.is_none_or(|through| last <= Some(through) && self.through() <= Some(through));
+        if !is_in_order {
+            return refuse("is out of order");
+        }
+        if keys.iter().any(|(key, siblings)| key.is_empty() || key.len() > MAX_KEY_BYTES || siblings.is_empty()) {
+            return refuse("has a key that can't be");
+        }
+        Ok(())
+    }
+
+    /// Merges this node's keys of a part and the peer's, both in order; tells `found` all that have siblings then.
+    pub(super) fn merge<E>(
+        &mut self,
+        own: impl Iterator<Item = Result<(Key, Siblings), E>>,
+        theirs: Vec<(Key, Siblings)>,
+        through: Option<&str>,
+        mut found: impl FnMut(Key, Siblings) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let none = Siblings::default();
+        let (mut own, mut theirs) = (own.peekable(), theirs.into_iter().peekable());
+        while let Some(side) = next_side(own.peek(), theirs.peek()) {
+            let mine = if side.is_le() { own.next().transpose()? } else { None };
+            let other = if side.is_ge() { theirs.next() } else { None };
+            let (mine, other) = (mine.as_ref(), other.as_ref());
+            let merged =
+                self.merging.merge(mine.map_or(&none, |(_, own)| own), other.map_or(&none, |(_, theirs)| theirs));
+            let Some((key, _)) = mine.or(other) else { break };
+            let heard = other.into_iter().flat_map(|(_, siblings)| siblings.iter().map(|sibling| sibling.hlc)).max();
+            self.heard = self.heard.max(heard.unwrap_or(Hlc(0)));
+            self.totals.add(&merged);
+            if !merged.is_empty() {
+                found(key.clone(), merged)?;
+            }
+        }
+        self.through = through.map_or(Through::All, |through| Through::Key(through.into()));
+        Ok(())
+    }
+
+    /// That all keys are there.
+    pub(super) fn check_whole(&self) -> Result<(), StorageError> {
+        match self.through {
+            Through::All => Ok(()),
+            Through::Nothing | Through::Key(_) => {
+                Err(StorageError::Engine("a state is not whole: keys of the peer are missing".to_owned()))
+            }
+        }
+    }
+
+    /// Whether what this op did is in the peer's state.
+    pub(super) fn covers(&self, dot: Dot) -> bool {
+        self.covered.covers(dot)
+    }
+
+    /// Does with a key what an op of this node's log did that the peer's state does not cover.
+    pub(super) fn apply(&mut self, position: u64, op: &Op, entry: &Entry, siblings: &mut Siblings) {
+        self.totals.remove(siblings);
+        siblings.apply(op.dot, op.hlc, position, entry);
+        if siblings.len() > 1 {
+            // Those that came with the state arrive later.
+            *siblings = Siblings::new(siblings.iter().cloned().collect());
+        }
+        self.totals.add(siblings);
+    }
+
+    /// Takes note of an op of this node's log, once its entries are applied.
+    pub(super) fn advance(&mut self, op: &Op) {
+        self.ancestry.insert(op.dot.origin, &op.parents);
+        self.ancestry.advance(&mut self.vector, op.dot);
+    }
+
+    /// It has this node's log up to there.
+    pub(super) fn reached(&mut self, position: u64) {
+        self.position = position;
+    }
+
+    /// What is adopted with it by a node whose own state is `own` and whose log does not have what `floor` includes.
+    pub(super) fn adopted(&self, own: &Checkpoint, floor: &VersionVector) -> Adopted {
+        let missed = self.theirs.entries().filter(|dot| !self.ancestry.covers(&own.vector, *dot)).collect();
+        let mut floor = floor.clone();
+        self.ancestry.join(&mut floor, &missed);
+        let checkpoint = Checkpoint {
+            vector: self.vector.clone(),
+            position: self.merging.position(),
+            hlc: own.hlc.max(self.heard),
+            totals: self.totals,
+        };
+        Adopted { checkpoint, ancestry: self.ancestry.clone(), floor }
+    }
+}
+
+/// Whether the next key is this node's, the peer's, or both nodes'.
+fn next_side<E>(own: Option<&Result<(Key, Siblings), E>>, theirs: Option<&(Key, Siblings)>) -> Option<Ordering> {
+    match (own, theirs) {
+        (None, None) => None,
+        (Some(_), None) | (Some(Err(_)), _) => Some(Ordering::Less),
+        (None, Some(_)) => Some(Ordering::Greater),
+        (Some(Ok((own, _))), Some((theirs, _))) => Some(own.cmp(theirs)),
+    }
+}
