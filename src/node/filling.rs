@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use super::progress::{StateProgress, Transfers};
 use super::wall_now;
-use crate::causality::NodeId;
 use crate::format::state::{StateHead, StatePiece, Taken};
 use crate::replica::{Key, View};
 use crate::storage::{Fill, PeerState, Storage, StorageError};

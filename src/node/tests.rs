@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+#[path = "state_tests.rs"]
+mod state_tests;
+
 use super::*;
 use crate::causality::{CausalContext, NodeId, VersionVector};
 use crate::replica::*;
@@ -96,16 +99,19 @@ impl Storage for Gated {
     }
 }
 
-fn start_on(storage: Arc<Gated>, admission: AdmissionLimit) -> Running {
-    let options = NodeOptions {
+fn options(admission: AdmissionLimit) -> NodeOptions {
+    NodeOptions {
         replica: ReplicaOptions::new("test", NodeId(0), Vec::new()),
-        seed: Seed { boot: 1, random: 1 },
+        seed: Seed { boot: 9, random: 9 },
         admission,
         addresses: vec![],
         min_free_bytes: 0,
         max_log_bytes: 1 << 30,
-    };
-    start(options, storage, Recovered::default(), Arc::new(NoObserver)).unwrap()
+    }
+}
+
+fn start_on(storage: Arc<Gated>, admission: AdmissionLimit) -> Running {
+    start(options(admission), storage, Recovered::default(), Arc::new(NoObserver)).unwrap()
 }
 
 const ROOMY: AdmissionLimit = AdmissionLimit { requests: 1_000, bytes: 1 << 20 };

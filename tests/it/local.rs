@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use causeway::causality::{Dot, NodeId, VersionVector};
 use causeway::format;
+use causeway::format::state::{StateAnswer, StateHead, StatePiece, Taken};
 use causeway::http::{HttpOptions, app};
 use causeway::listen::{ListenOptions, Stopped, serve};
 use causeway::node::{AdmissionLimit, NoObserver, NodeHandle, NodeOptions, Running, start};
-use causeway::replica::{Answer, LinkId, Recovered, ReplicaOptions, Seed, Send};
+use causeway::replica::{Answer, LinkId, Push, Recovered, ReplicaOptions, Seed, Send};
 use causeway::storage::{BatchLimit, DiskStorage, Identity, MemoryStorage, Storage};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -277,7 +278,11 @@ impl Cluster {
 
 /// What the senders of `peers` do, without a network.
 async fn carry(mut orders: Receiver<Send>, from: NodeHandle, to: NodeHandle, up: Arc<AtomicBool>) {
-    while let Some(Send { link, mut push, ops, probe }) = orders.recv().await {
+    while let Some(Send { link, mut push, ops, probe, state }) = orders.recv().await {
+        if state && !probe {
+            send_state(&from, &to, link, push, &up).await;
+            continue;
+        }
         let outcome = if up.load(Ordering::SeqCst) {
             if !probe {
                 let stored = from.ops(&ops, BatchLimit { ops: 100, bytes: 1 << 20 }).unwrap();
@@ -290,6 +295,23 @@ async fn carry(mut orders: Receiver<Send>, from: NodeHandle, to: NodeHandle, up:
             None
         };
         finish(&from, link, outcome);
+    }
+}
+
+/// The whole state as one piece.
+async fn send_state(from: &NodeHandle, to: &NodeHandle, link: LinkId, push: Push, up: &AtomicBool) {
+    let snapshot = from.snapshot().unwrap();
+    let keys = snapshot.piece(None, BatchLimit { ops: usize::MAX, bytes: usize::MAX }).unwrap().keys;
+    let keys = keys.iter().map(|(key, bytes)| (key.as_str().into(), format::siblings::decode(bytes).unwrap()));
+    let keys: Vec<_> = keys.collect();
+    let (vector, ancestry) = (snapshot.vector().clone(), (*from.status().view.ancestry).clone());
+    let head = Some(StateHead { vector, ancestry, keys: keys.len() as u64 });
+    let piece = StatePiece { push, transfer: getrandom::u64().unwrap(), after: None, head, keys, is_last: true };
+    match if up.load(Ordering::SeqCst) { to.take_state(piece, 0).await.ok() } else { None } {
+        Some(StateAnswer { answer, taken }) => {
+            from.state_answered(link, answer, !matches!(taken, Taken::Busy { .. }));
+        }
+        None => from.send_failed(link, None),
     }
 }
 

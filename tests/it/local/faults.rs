@@ -7,7 +7,8 @@ use std::time::Duration;
 use causeway::causality::VersionVector;
 use causeway::replica::{Adopted, Append, Checkpoint, KeyStates, OpRange, Siblings, Unreadable};
 use causeway::storage::{
-    BatchLimit, DiskSpace, Fill, LogHold, LogId, LogRun, LogSize, PeerState, Snapshot, Storage, StorageError, StoredOp,
+    BatchLimit, DiskSpace, Fill, LogHold, LogId, LogRun, LogSize, PeerState, Piece, Snapshot, Storage, StorageError,
+    StoredOp,
 };
 
 /// A store with faults that can be switched on.
@@ -149,6 +150,30 @@ impl<S: Storage> Storage for Unreadably<S> {
         self.0.ops_after(position, limit)
     }
 
+    fn log_start(&self) -> u64 {
+        self.0.log_start()
+    }
+
+    fn log_runs(&self) -> Vec<LogRun> {
+        self.0.log_runs()
+    }
+
+    fn trim(&self, through: u64) -> Result<VersionVector, StorageError> {
+        self.0.trim(through)
+    }
+
+    fn hold_log(&self) -> LogHold {
+        self.0.hold_log()
+    }
+
+    fn begin_fill(&self, peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
+        self.0.begin_fill(peer)
+    }
+
+    fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {
+        self.0.adopt(fill)
+    }
+
     fn log_id(&self) -> LogId {
         self.0.log_id()
     }
@@ -182,6 +207,10 @@ impl Snapshot for UnreadableSnapshot {
     }
 
     fn keys(&self, _: &str, _: Option<&str>, _: usize) -> Result<Vec<(String, Siblings)>, StorageError> {
+        Err(StorageError::Damaged { record: "a key".to_owned(), problem: "its checksum is wrong".to_owned() })
+    }
+
+    fn piece(&self, _: Option<&str>, _: BatchLimit) -> Result<Piece, StorageError> {
         Err(StorageError::Damaged { record: "a key".to_owned(), problem: "its checksum is wrong".to_owned() })
     }
 
