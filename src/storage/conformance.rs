@@ -2,15 +2,19 @@
 #![allow(clippy::unwrap_used)]
 
 mod conflicts;
+mod fills;
 mod ops;
+mod trimming;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::{BatchLimit, DiskOptions, DiskStorage, Identity, MemoryStorage, Storage, StoredOp};
-use crate::causality::{Ancestry, Dot, Hlc, Incarnation, NodeId, Origin, Parents};
+use super::{
+    BatchLimit, DiskOptions, DiskStorage, Identity, LogRun, LogSize, MemoryStorage, PeerState, Piece, Storage, StoredOp,
+};
+use crate::causality::{Ancestry, Dot, Hlc, Incarnation, NodeId, Origin, Parents, VersionVector};
 use crate::format;
 use crate::replica::{Append, Checkpoint, Entry, Key, KeyStates, Op, OpRange, Recovered, Siblings, Value};
 
@@ -362,12 +366,29 @@ macro_rules! conformance {
 }
 
 use conflicts::keys_with_siblings_are_listed;
+use fills::{
+    a_fill_needs_all_keys_in_order, a_state_can_be_adopted_by_an_empty_store,
+    a_state_that_is_not_adopted_leaves_nothing, adopting_a_state_is_delivering_its_ops,
+    siblings_that_come_with_a_state_arrive_behind_all_others, snapshots_from_before_a_state_was_adopted_stay_readable,
+    the_pieces_of_a_state_are_the_state,
+};
 use ops::{
     a_log_keeps_its_id_which_no_other_has, ops_come_in_order_of_position, recent_idempotency_keys_are_recovered,
     the_bytes_of_ops_are_known, the_log_is_read_on_from_any_position,
 };
 
+use trimming::{a_trimmed_log_has_the_rest, what_is_held_is_not_trimmed};
+
 conformance!(
+    a_trimmed_log_has_the_rest,
+    what_is_held_is_not_trimmed,
+    a_fill_needs_all_keys_in_order,
+    a_state_can_be_adopted_by_an_empty_store,
+    a_state_that_is_not_adopted_leaves_nothing,
+    adopting_a_state_is_delivering_its_ops,
+    siblings_that_come_with_a_state_arrive_behind_all_others,
+    snapshots_from_before_a_state_was_adopted_stay_readable,
+    the_pieces_of_a_state_are_the_state,
     an_outline_has_the_dots_of_the_siblings,
     a_commit_is_visible_as_a_whole,
     a_snapshot_does_not_change,

@@ -6,12 +6,12 @@ use std::path::Path;
 
 /// Puts a file with these bytes into a directory, at once or not at all: it is made under the name `unfinished` first. Open
 /// for reading and writing.
-pub(super) fn create(directory: &Path, unfinished: &str, name: &str, bytes: &[u8]) -> io::Result<File> {
+pub(super) fn create(directory: &Path, unfinished: &str, path: &Path, bytes: &[u8]) -> io::Result<File> {
     let unfinished = directory.join(unfinished);
     let mut file = File::options().create(true).truncate(true).read(true).write(true).open(&unfinished)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&unfinished, directory.join(name))?;
+    fs::rename(&unfinished, path)?;
     sync_dir(directory)?;
     Ok(file)
 }

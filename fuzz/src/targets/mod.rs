@@ -6,7 +6,7 @@
 mod replica;
 
 use causeway::causality::{Incarnation, NodeId, Origin};
-use causeway::format::{FormatError, ancestry, checkpoint, facts, frame, identity, message, op, siblings, token};
+use causeway::format::{FormatError, ancestry, base, checkpoint, facts, frame, identity, message, op, siblings, token};
 
 pub use replica::replica;
 
@@ -86,6 +86,7 @@ pub fn stored(input: &[u8]) {
         0 => same(&bytes, siblings::decode, siblings::encode),
         1 => same(&bytes, checkpoint::decode, checkpoint::encode),
         2 => same(&bytes, identity::decode, identity::encode),
+        255 => same(&bytes, base::decode, base::encode),
         _ => {
             let origin = Origin::new(NodeId(0), Incarnation((*kind).into()));
             same(&bytes, |bytes| ancestry::decode(origin, bytes), |parents| ancestry::encode(parents));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::causality::{CausalContext, Dot, Hlc, Incarnation, NodeId, Origin, Parents, Seen, VersionVector};
+use crate::format::base::Base;
 use crate::format::facts::{Facts, Latency, LinkFacts, Question, Receipt};
 use crate::format::identity::StoredIdentity;
 use crate::replica::{
@@ -68,6 +69,11 @@ pub(super) fn siblings() -> Siblings {
 pub(super) fn checkpoint() -> Checkpoint {
     let totals = Totals { keys: 10, conflicts: 2, siblings: 13 };
     Checkpoint { vector: vector(), position: 42, hlc: Hlc(0x0197_1234_5678_0003), totals }
+}
+
+pub(super) fn base() -> Base {
+    let floor = [dot(1, 0x1111_2222_3333_4444, 6)].into_iter().collect();
+    Base { generation: 3, vector: vector(), floor, hlc: Hlc(0x0197_1234_5678_0003), leaped: true }
 }
 
 pub(super) fn identity() -> StoredIdentity {

@@ -3,7 +3,7 @@
 
 use super::examples;
 use crate::causality::CausalContext;
-use crate::format::{ancestry, checkpoint, facts, identity, message, op, siblings, token};
+use crate::format::{ancestry, base, checkpoint, facts, identity, message, op, siblings, token};
 
 macro_rules! golden {
     ($name:ident, $value:expr, $encode:expr, $decode:expr) => {
@@ -21,6 +21,7 @@ golden!(op, examples::op(), op::encode, op::decode);
 golden!(plain_op, examples::plain_op(), op::encode, op::decode);
 golden!(siblings, examples::siblings(), siblings::encode, siblings::decode);
 golden!(checkpoint, examples::checkpoint(), checkpoint::encode, checkpoint::decode);
+golden!(base, examples::base(), base::encode, base::decode);
 golden!(identity, examples::identity(), identity::encode, identity::decode);
 golden!(question, examples::question(), facts::encode_question, facts::decode_question);
 golden!(facts, examples::facts(), facts::encode_facts, facts::decode_facts);

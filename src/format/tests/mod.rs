@@ -15,15 +15,16 @@ use super::*;
 use crate::causality::Origin;
 use crate::replica::Op;
 use examples::origin;
-use strategies::{any_answer, any_checkpoint, any_op, any_push, any_rejection, any_siblings};
+use strategies::{any_answer, any_base, any_checkpoint, any_op, any_push, any_rejection, any_siblings};
 
 type Decode = fn(&[u8]) -> Result<(), FormatError>;
 
 /// Every decoder of frames.
-const DECODERS: [(&str, Decode); 10] = [
+const DECODERS: [(&str, Decode); 11] = [
     ("op", |bytes| op::decode(bytes).map(drop)),
     ("siblings", |bytes| siblings::decode(bytes).map(drop)),
     ("checkpoint", |bytes| checkpoint::decode(bytes).map(drop)),
+    ("base", |bytes| base::decode(bytes).map(drop)),
     ("ancestry", |bytes| ancestry::decode(origin(0, 2), bytes).map(drop)),
     ("identity", |bytes| identity::decode(bytes).map(drop)),
     ("push", |bytes| message::decode_push(bytes).map(drop)),
@@ -47,6 +48,11 @@ proptest! {
     #[test]
     fn a_checkpoint_is_read_as_written(checkpoint in any_checkpoint()) {
         prop_assert_eq!(checkpoint::decode(&checkpoint::encode(&checkpoint)), Ok(checkpoint));
+    }
+
+    #[test]
+    fn a_base_is_read_as_written(base in any_base()) {
+        prop_assert_eq!(base::decode(&base::encode(&base)), Ok(base));
     }
 
     #[test]

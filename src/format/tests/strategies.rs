@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::examples::origin;
 use crate::causality::{CausalContext, Dot, Hlc, NodeId, Origin, Seen, VersionVector};
 use crate::format::MAX_COUNTER;
+use crate::format::base::Base;
 use crate::replica::{
     Answer, Checkpoint, Entry, Op, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
 };
@@ -78,6 +79,12 @@ pub(super) fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
         position,
         hlc: Hlc(hlc),
         totals: Totals { keys, conflicts, siblings },
+    })
+}
+
+pub(super) fn any_base() -> impl Strategy<Value = Base> {
+    (any_vector(), any_vector(), any::<(u64, u64, bool)>()).prop_map(|(vector, floor, (generation, hlc, leaped))| {
+        Base { generation, vector, floor, hlc: Hlc(hlc), leaped }
     })
 }
 

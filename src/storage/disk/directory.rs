@@ -4,14 +4,18 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::format::FormatError;
 use crate::format::identity::{self, StoredIdentity};
 use crate::storage::{DiskSpace, Identity, LogId, OpenError, StorageError, files};
 
 /// The format of the directory as a whole: its files, their records. (Format 1 had no op log of its own, format 2
-/// did not know which keys have siblings; no released version wrote them.)
-pub(super) const FORMAT: u32 = 3;
+/// did not know which keys have siblings; no released version wrote them. Format 3 had logs that were never trimmed and
+/// keys of one generation.)
+pub(super) const FORMAT: u32 = 4;
+/// The oldest that is read, and brought to the newest.
+pub(super) const OLDEST_FORMAT: u32 = 3;
 
 const IDENTITY: &str = "identity";
 const UNFINISHED_IDENTITY: &str = "identity.new";
@@ -21,22 +25,43 @@ const LOCK: &str = "lock";
 /// was there, and what file systems put at the root of a volume.
 const NOTHING: [&str; 3] = [LOCK, UNFINISHED_IDENTITY, "lost+found"];
 
+/// A directory that is this process's.
+pub(super) struct Claimed {
+    /// For as long as this is open.
+    pub(super) lock: Arc<File>,
+    /// Its log's.
+    pub(super) log: LogId,
+    /// What it says that it has.
+    format: u32,
+}
+
 /// Makes sure that `path` is the directory of `identity`, making it so where there is nothing yet, and takes
-/// it for this process for as long as the file returned is open. Its log has the id returned.
-pub(super) fn claim(path: &Path, identity: &Identity) -> Result<(File, LogId), OpenError> {
+/// it for this process.
+pub(super) fn claim(path: &Path, identity: &Identity) -> Result<Claimed, OpenError> {
     // Looked at first, so that a directory that is refused stays as it was.
     check(path, identity)?;
     create_dir_durably(path).map_err(|error| io_error(path, error))?;
     let lock = lock(path)?;
-    let log = match check(path, identity)? {
-        Some(log) => log,
-        None => write_identity(path, identity).map_err(|error| io_error(path, error))?,
+    let (log, format) = match check(path, identity)? {
+        Some(found) => found,
+        None => (begin(path, identity).map_err(|error| io_error(path, error))?, FORMAT),
     };
-    Ok((lock, log))
+    Ok(Claimed { lock: Arc::new(lock), log, format })
 }
 
-/// Makes sure that the directory is that of `identity`; the id of its log, or `None` when there is nothing yet.
-fn check(path: &Path, identity: &Identity) -> Result<Option<LogId>, OpenError> {
+/// Says that the directory has the newest format: before the first file is written that only this has.
+pub(super) fn upgrade(path: &Path, identity: &Identity, claimed: &Claimed) -> Result<(), OpenError> {
+    if claimed.format == FORMAT {
+        return Ok(());
+    }
+    write_identity(path, identity, claimed.log).map_err(|error| io_error(path, error))?;
+    tracing::info!(from = claimed.format, to = FORMAT, "brought the data directory to the newest format");
+    Ok(())
+}
+
+/// Makes sure that the directory is that of `identity`; the id of its log and its format, or `None` when there is nothing
+/// yet.
+fn check(path: &Path, identity: &Identity) -> Result<Option<(LogId, u32)>, OpenError> {
     let bytes = match fs::read(path.join(IDENTITY)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -52,14 +77,14 @@ fn check(path: &Path, identity: &Identity) -> Result<Option<LogId>, OpenError> {
     if format > FORMAT {
         return Err(newer(format));
     }
-    if format < FORMAT {
-        return Err(OpenError::OldFormat { path: path.to_owned(), found: format, oldest: FORMAT });
+    if format < OLDEST_FORMAT {
+        return Err(OpenError::OldFormat { path: path.to_owned(), found: format, oldest: OLDEST_FORMAT });
     }
     let found = Identity { cluster, node };
     if found != *identity {
         return Err(OpenError::OtherIdentity { path: path.to_owned(), found, expected: identity.clone() });
     }
-    Ok(Some(LogId(log)))
+    Ok(Some((LogId(log), format)))
 }
 
 fn is_foreign(path: &Path) -> Result<bool, OpenError> {
@@ -87,13 +112,18 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Puts the identity there at once or not at all, with a new id for the log.
-fn write_identity(path: &Path, identity: &Identity) -> io::Result<LogId> {
+/// Puts the identity there, with a new id for the log.
+fn begin(path: &Path, identity: &Identity) -> io::Result<LogId> {
+    let log = LogId(getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?);
+    write_identity(path, identity, log)?;
+    Ok(log)
+}
+
+/// Puts the identity there at once or not at all.
+fn write_identity(path: &Path, identity: &Identity, LogId(log): LogId) -> io::Result<()> {
     let Identity { cluster, node } = identity.clone();
-    let log = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
     let bytes = identity::encode(&StoredIdentity { format: FORMAT, cluster, node, log });
-    files::create(path, UNFINISHED_IDENTITY, IDENTITY, &bytes)?;
-    Ok(LogId(log))
+    files::create(path, UNFINISHED_IDENTITY, &path.join(IDENTITY), &bytes).map(drop)
 }
 
 /// Creates a directory and those above it that are missing, so that they are there after a power cut.

@@ -20,6 +20,7 @@ use super::DiskOptions;
 use super::instants::{Instant, Instants};
 use super::record;
 use super::upkeep::Upkeep;
+use crate::causality::Ancestry;
 use crate::format;
 use crate::format::op::MAX_KEY_BYTES;
 use crate::replica::{Checkpoint, Siblings};
@@ -94,27 +95,39 @@ impl Engine {
 
     /// Lets a write buffer become a table. Only with a checkpoint that is durable: the table goes to disk.
     pub(super) fn set_aside(&self, checkpoint: &Checkpoint) {
-        self.tree.insert(record::CHECKPOINT, format::checkpoint::encode(checkpoint), self.seqno.next());
+        let seqno = self.seqno.next();
+        self.upkeep.expect_checkpoint(seqno, checkpoint.position);
+        self.tree.insert(record::CHECKPOINT, format::checkpoint::encode(checkpoint), seqno);
+        self.set_part_aside();
+    }
+
+    /// The same of a state that is not whole yet.
+    pub(super) fn set_part_aside(&self) {
         self.tree.rotate_memtable();
         self.upkeep.flush();
+    }
+
+    /// Its tables were found to be as of that position.
+    pub(super) fn has_checkpoint(&self, position: u64) {
+        self.upkeep.has_checkpoint(position);
+    }
+
+    /// The position of the last checkpoint that is on disk, and of the last that was set aside.
+    pub(super) fn checkpoints(&self) -> (u64, u64) {
+        self.upkeep.checkpoints()
     }
 
     /// Puts a record into a table as it is.
     #[cfg(test)]
     pub(super) fn plant(&self, key: &[u8], value: Vec<u8>) {
         self.tree.insert(key, value, self.seqno.next());
-        self.tree.rotate_memtable();
-        self.upkeep.flush();
-        self.wait_for_tables();
+        self.set_part_aside();
+        self.wait_for_tables().expect("upkeep goes well");
     }
 
     /// Waits until nothing is set aside any more.
-    #[cfg(test)]
-    pub(super) fn wait_for_tables(&self) {
-        while self.tree.sealed_memtable_count() > 0 {
-            self.upkeep.wait_for_room().expect("upkeep goes well");
-            std::thread::yield_now();
-        }
+    pub(super) fn wait_for_tables(&self) -> Result<(), StorageError> {
+        self.upkeep.wait_for_tables()
     }
 
     pub(super) fn get(&self, instant: &Instant, key: &[u8]) -> Result<Option<UserValue>, StorageError> {
@@ -151,6 +164,22 @@ impl Engine {
             };
         };
         format::checkpoint::decode(&bytes).map_err(|error| StorageError::damaged("the checkpoint", error))
+    }
+
+    /// The parents of all incarnations.
+    pub(super) fn ancestry(&self, instant: &Instant) -> Result<Ancestry, StorageError> {
+        let mut ancestry = Ancestry::new();
+        for record in self.range(instant, (Bound::Included(record::ANCESTRY), Bound::Unbounded)) {
+            let (key, value) = record?;
+            if !key.starts_with(record::ANCESTRY) {
+                break;
+            }
+            let origin = record::read_ancestry_key(&key)?;
+            let parents = format::ancestry::decode(origin, &value)
+                .map_err(|error| StorageError::damaged(format!("the ancestry of {origin}"), error))?;
+            ancestry.insert(origin, &parents);
+        }
+        Ok(ancestry)
     }
 }
 

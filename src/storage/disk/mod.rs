@@ -1,7 +1,8 @@
 //! The store on disk: an op log ([`oplog`]) and an LSM tree with the state of the keys.
 //!
 //! A data directory holds `identity` (whose it is, and its format), `lock` (held while it is open) and `store`, in which
-//! there are `log` (the op log) and `keys` (the engine's files).
+//! there are `log` (the op log) and `keys` (the engine's files), or `keys.N` once the state of a peer was adopted
+//! ([`generation`]).
 //!
 //! A commit is appended to the log and synced; then its changes go into the engine, in memory, and it becomes visible.
 //! (To change the keys while another thread syncs was tried: handing that over costs more than it gains.)
@@ -13,6 +14,8 @@
 mod conflicts;
 mod directory;
 mod engine;
+mod fill;
+mod generation;
 mod hot;
 mod instants;
 mod kept;
@@ -28,28 +31,29 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use self::conflicts::ConflictChanges;
 use self::engine::{Changes, Engine};
-use self::hot::HotStates;
-use self::outlines::Outlines;
+use self::fill::{DiskFill, Sources};
+use self::generation::{Home, Keys, Removals};
 use self::snapshot::DiskSnapshot;
 use super::files;
-use super::oplog::{self, Appender, OpLog};
+use super::oplog::{self, Appender};
 use super::{
-    BatchLimit, DiskSpace, Fill, Identity, LogHold, LogId, LogRun, LogSize, OpenError, PeerState, Snapshot, Storage,
-    StorageError, StoredOp, check_order,
+    BatchLimit, DiskSpace, Fill, Identity, LogHold, LogHolds, LogId, LogRun, LogSize, OpenError, PeerState, Snapshot,
+    Storage, StorageError, StoredOp, check_order,
 };
-use crate::causality::{Dot, VersionVector};
+use crate::causality::{Ancestry, VersionVector};
+use crate::format::base::Base;
 use crate::replica::{Adopted, Append, Checkpoint, KeyStates, OpRange, Recovered, Siblings, Unreadable};
 
 const STORE: &str = "store";
 /// A store on its way to being one.
 const UNFINISHED_STORE: &str = "store.new";
-const KEYS: &str = "keys";
 const LOG: &str = "log";
 
 /// How much memory the store may use, and how its files are cut.
@@ -84,6 +88,13 @@ impl DiskOptions {
     }
 }
 
+impl DiskOptions {
+    /// The same for a log that is trimmed to about so many bytes: its files are small parts of that.
+    pub fn with_log_limit(self, bytes: u64) -> Self {
+        Self { segment_bytes: (bytes / 16).clamp(1 << 20, 64 << 20), ..self }
+    }
+}
+
 impl Default for DiskOptions {
     fn default() -> Self {
         Self::with_caches(192 << 20)
@@ -92,20 +103,22 @@ impl Default for DiskOptions {
 
 /// One node's data on disk. Open at most once at a time, in one process.
 pub struct DiskStorage {
-    engine: Arc<Engine>,
-    log: Arc<OpLog>,
     log_id: LogId,
-    hot: Arc<HotStates>,
-    outlines: Outlines,
-    /// The state as of the last commit.
-    published: ArcSwap<DiskSnapshot>,
+    sources: Sources,
     commits: Mutex<Commits>,
+    home: Home,
     path: PathBuf,
 }
 
 /// Commits come one after the other.
 struct Commits {
     appender: Appender,
+    keys: Arc<Keys>,
+    /// As of the last.
+    checkpoint: Checkpoint,
+    ancestry: Ancestry,
+    /// What the log does not have, although the state includes it.
+    floor: VersionVector,
     /// One failed: what is on disk is unknown, so nothing may follow.
     failed: bool,
 }
@@ -119,59 +132,116 @@ impl DiskStorage {
 
     /// The same with other bounds on memory.
     pub fn open_with(path: &Path, identity: &Identity, options: DiskOptions) -> Result<(Self, Recovered), OpenError> {
-        let (lock, log_id) = directory::claim(path, identity)?;
-        let lock = Arc::new(lock);
+        let claimed = directory::claim(path, identity)?;
+        let (lock, log_id) = (claimed.lock.clone(), claimed.log);
         let store = path.join(STORE);
         if !store.try_exists().map_err(|error| directory::io_error(path, error))? {
+            directory::upgrade(path, identity, &claimed)?;
             create(path, &lock, options).map_err(|error| directory::unusable(path, error))?;
         }
+        let home = Home { store: store.clone(), lock, options, removals: Arc::new(Removals::default()) };
         let open = || {
             let (appender, log) = oplog::open(&store.join(LOG), options.segment_bytes, options.tail_bytes)?;
-            let engine = Engine::open(&store.join(KEYS), lock, options)?;
-            let recovered = recovery::recover(&engine, &log, &appender)?;
-            Ok((appender, log, engine, recovered))
+            let keys = Keys::new(home.open(log.last_base().generation)?, options);
+            let recovered = recovery::recover(keys.engine(), &log, &appender)?;
+            home.remove_others(keys.generation.number).map_err(StorageError::Log)?;
+            Ok((appender, log, Arc::new(keys), recovered))
         };
-        let (appender, log, engine, recovered) = open().map_err(|error| directory::unusable(path, error))?;
-        let (engine, hot) = (Arc::new(engine), Arc::new(HotStates::new(options.hot_bytes)));
-        let snapshot = DiskSnapshot::take(engine.clone(), hot.clone(), &recovered.checkpoint);
-        let commits = Mutex::new(Commits { appender, failed: false });
-        let (published, outlines) = (ArcSwap::from_pointee(snapshot), Outlines::new(options.outline_bytes));
+        let (appender, log, keys, recovered) = open().map_err(|error| directory::unusable(path, error))?;
+        directory::upgrade(path, identity, &claimed)?;
+        let Recovered { checkpoint, ancestry, floor, .. } = recovered.clone();
+        let published = Arc::new(ArcSwap::from_pointee(DiskSnapshot::take(keys.clone(), &checkpoint)));
+        let newest = Arc::new(AtomicU64::new(keys.generation.number));
+        let sources = Sources { log, holds: LogHolds::default(), published, newest };
+        let commits = Mutex::new(Commits { appender, keys, checkpoint, ancestry, floor, failed: false });
         let path = path.to_owned();
-        Ok((Self { engine, log, log_id, hot, outlines, published, commits, path }, recovered))
+        Ok((Self { log_id, sources, commits, home, path }, recovered))
     }
 
-    fn write(&self, appender: &mut Appender, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
-        self.engine.wait_for_room()?;
-        let durable = appender.append(appends, checkpoint)?;
+    /// For what comes between commits. Not after one that failed.
+    fn lock_commits(&self) -> Result<MutexGuard<'_, Commits>, StorageError> {
+        let commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        if commits.failed { Err(StorageError::Engine("an earlier commit failed".to_owned())) } else { Ok(commits) }
+    }
+
+    fn publish(&self, commits: &Commits) {
+        let snapshot = DiskSnapshot::take(commits.keys.clone(), &commits.checkpoint);
+        self.sources.published.store(Arc::new(snapshot));
+    }
+}
+
+impl Commits {
+    fn write(&mut self, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
+        let Self { appender, keys, checkpoint: before, ancestry, floor, .. } = self;
+        keys.engine().wait_for_room()?;
+        let durable = appender.append(appends, checkpoint, || Base {
+            generation: keys.generation.number,
+            vector: before.vector.clone(),
+            floor: floor.clone(),
+            hlc: before.hlc,
+            leaped: false,
+        })?;
         // Nobody sees the changes before they are published.
-        if self.change(appends, checkpoint) {
-            self.engine.set_aside(checkpoint);
+        if change(keys, appends, checkpoint) {
+            keys.engine().set_aside(checkpoint);
         }
-        appender.publish(durable)?;
-        self.published.store(Arc::new(DiskSnapshot::take(self.engine.clone(), self.hot.clone(), checkpoint)));
-        Ok(())
+        appends.iter().for_each(|append| ancestry.insert(append.op.dot.origin, &append.op.parents));
+        *before = checkpoint.clone();
+        appender.publish(durable)
     }
 
-    /// Changes the keys in memory; whether a write buffer is full then.
-    fn change(&self, appends: &[Append], checkpoint: &Checkpoint) -> bool {
-        // Of a key that several ops write, only the last state.
-        let mut states: BTreeMap<&str, &Siblings> = BTreeMap::new();
-        let mut records = Vec::new();
-        let mut conflicts = ConflictChanges::default();
-        for Append { op, states: after, .. } in appends {
-            op.entries.iter().zip(after).for_each(|(entry, (_, siblings))| conflicts.note(entry, siblings));
-            states.extend(after.iter().map(|(key, siblings)| (&**key, siblings)));
-            if !op.parents.is_empty() {
-                records.push(record::ancestry(op));
-            }
+    /// Puts a state that was filled in the place of the state.
+    fn adopt(&mut self, fill: DiskFill, options: DiskOptions) -> Result<Adopted, StorageError> {
+        let (generation, adopted, stored) = fill.finish(&self.checkpoint, &self.floor)?;
+        let base = Base {
+            generation: generation.number,
+            vector: stored.vector.clone(),
+            floor: adopted.floor.clone(),
+            hlc: stored.hlc,
+            leaped: true,
+        };
+        self.failed = true;
+        // From here on it may be what a start finds.
+        generation.stays(true);
+        if let Err(error) = self.appender.leap(stored.position, base) {
+            self.failed = self.appender.may_have_leaped(stored.position);
+            generation.stays(self.failed);
+            return Err(error);
         }
-        records.extend(conflicts.into_records());
-        for (key, siblings) in &states {
-            self.hot.replace(key, checkpoint.position, siblings);
-            self.outlines.replace(key, checkpoint.position, only(siblings));
-        }
-        self.engine.write(Changes { states: states.into_iter().collect(), records })
+        self.keys.generation.stays(false);
+        self.keys = Arc::new(Keys::new(generation, options));
+        (self.checkpoint, self.ancestry, self.floor) = (stored, adopted.ancestry.clone(), adopted.floor.clone());
+        self.failed = false;
+        Ok(adopted)
     }
+}
+
+impl Drop for DiskStorage {
+    fn drop(&mut self) {
+        // Whoever opens the directory next finds no one in it.
+        self.home.removals.wait();
+    }
+}
+
+/// Changes the keys in memory; whether a write buffer is full then.
+fn change(keys: &Keys, appends: &[Append], checkpoint: &Checkpoint) -> bool {
+    // Of a key that several ops write, only the last state.
+    let mut states: BTreeMap<&str, &Siblings> = BTreeMap::new();
+    let mut records = Vec::new();
+    let mut conflicts = ConflictChanges::default();
+    for Append { op, states: after, .. } in appends {
+        op.entries.iter().zip(after).for_each(|(entry, (_, siblings))| conflicts.note(entry, siblings));
+        states.extend(after.iter().map(|(key, siblings)| (&**key, siblings)));
+        if !op.parents.is_empty() {
+            records.push(record::ancestry(op.dot.origin, &op.parents));
+        }
+    }
+    records.extend(conflicts.into_records());
+    for (key, siblings) in &states {
+        keys.hot.replace(key, checkpoint.position, siblings);
+        keys.outlines.replace(key, checkpoint.position, outlines::only(siblings));
+    }
+    keys.engine().write(Changes { states: states.into_iter().collect(), records })
 }
 
 /// Creates an empty store under another name first, so that under its own there is only ever a whole one.
@@ -186,7 +256,7 @@ fn create(path: &Path, lock: &Arc<File>, options: DiskOptions) -> Result<(), Sto
         oplog::create(&unfinished.join(LOG))
     };
     create().map_err(StorageError::Log)?;
-    drop(Engine::open(&unfinished.join(KEYS), lock.clone(), options)?);
+    drop(Engine::open(&unfinished.join(generation::KEYS), lock.clone(), options)?);
     let name = || {
         files::sync_all(&unfinished)?;
         fs::rename(&unfinished, path.join(STORE))?;
@@ -197,52 +267,76 @@ fn create(path: &Path, lock: &Arc<File>, options: DiskOptions) -> Result<(), Sto
 
 impl Storage for DiskStorage {
     fn commit(&self, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
-        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
-        if commits.failed {
-            return Err(StorageError::Engine("an earlier commit failed".to_owned()));
-        }
+        let mut commits = self.lock_commits()?;
         // Until it is known to have gone well: a panic in the engine leaves it so.
         commits.failed = true;
         check_order(commits.appender.last_position(), appends, checkpoint)?;
-        self.write(&mut commits.appender, appends, checkpoint)?;
+        commits.write(appends, checkpoint)?;
+        self.publish(&commits);
         commits.failed = false;
         Ok(())
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StorageError> {
-        Ok(self.published.load_full())
+        Ok(self.sources.published.load_full())
     }
 
     fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
-        self.log.ops(ranges, limit)
+        self.sources.log.ops(ranges, limit)
     }
 
     fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
-        self.log.ops_after(position, limit)
+        self.sources.log.ops_after(position, limit)
     }
 
     fn log_start(&self) -> u64 {
-        todo!()
+        self.sources.log.start()
     }
 
     fn log_runs(&self) -> Vec<LogRun> {
-        todo!()
+        self.sources.log.runs()
     }
 
-    fn trim(&self, _through: u64) -> Result<VersionVector, StorageError> {
-        todo!()
+    fn trim(&self, through: u64) -> Result<VersionVector, StorageError> {
+        let mut commits = self.lock_commits()?;
+        let Commits { keys, checkpoint, ancestry, floor, .. } = &mut *commits;
+        let through = self.sources.holds.lowest().map_or(through, |held| held.min(through));
+        let ends = self.sources.log.runs().into_iter().map(|run| run.last).take_while(|last| *last <= through);
+        let Some(wanted) = ends.last() else { return Ok(floor.clone()) };
+        // A start does again what the tables lack. So that has to stay, for now.
+        let (in_tables, on_the_way) = keys.engine().checkpoints();
+        if wanted > on_the_way {
+            keys.engine().set_aside(checkpoint);
+        }
+        let before = floor.clone();
+        let trimmed = self.sources.log.trim(wanted.min(in_tables));
+        ancestry.join(floor, &self.sources.log.first_vector());
+        match trimmed {
+            Err(error) if *floor == before => return Err(error),
+            Err(error) => tracing::warn!("could not trim the op log as far as it may be: {error}"),
+            Ok(()) => {}
+        }
+        Ok(floor.clone())
     }
 
     fn hold_log(&self) -> LogHold {
-        todo!()
+        self.sources.holds.hold(|| self.sources.published.load().position())
     }
 
-    fn begin_fill(&self, _peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
-        todo!()
+    fn begin_fill(&self, peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
+        drop(self.lock_commits()?);
+        Ok(Box::new(DiskFill::begin(self.sources.clone(), &self.home, peer)?))
     }
 
-    fn adopt(&self, _fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {
-        todo!()
+    fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {
+        let Ok(fill) = fill.into_any().downcast::<DiskFill>() else {
+            return Err(StorageError::Engine("a state of another store can't be adopted".to_owned()));
+        };
+        fill.check(&self.sources)?;
+        let mut commits = self.lock_commits()?;
+        let adopted = commits.adopt(*fill, self.home.options)?;
+        self.publish(&commits);
+        Ok(adopted)
     }
 
     fn log_id(&self) -> LogId {
@@ -250,11 +344,11 @@ impl Storage for DiskStorage {
     }
 
     fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
-        self.log.op_bytes(ranges)
+        self.sources.log.op_bytes(ranges)
     }
 
     fn log_size(&self) -> Result<LogSize, StorageError> {
-        Ok(self.log.size())
+        Ok(self.sources.log.size())
     }
 
     fn disk_bytes(&self) -> Result<u64, StorageError> {
@@ -268,23 +362,10 @@ impl Storage for DiskStorage {
 
 impl KeyStates for DiskStorage {
     fn siblings(&self, key: &str) -> Result<Siblings, Unreadable> {
-        Ok(self.published.load().siblings_once(key)?)
+        Ok(self.sources.published.load().siblings_once(key)?)
     }
 
     fn outline(&self, key: &str) -> Result<Siblings, Unreadable> {
-        let snapshot = self.published.load();
-        if let Some(dot) = self.outlines.get(key, snapshot.position()) {
-            return Ok(Siblings::outline(dot));
-        }
-        let siblings = snapshot.siblings_once(key)?;
-        if let Some(dot) = only(&siblings) {
-            self.outlines.keep(key, snapshot.position(), dot);
-        }
-        Ok(siblings)
+        Ok(self.sources.published.load().outline(key)?)
     }
-}
-
-/// The op that wrote the value of a key that has one.
-fn only(siblings: &Siblings) -> Option<Dot> {
-    siblings.latest().filter(|_| siblings.len() == 1).map(|sibling| sibling.dot)
 }

@@ -10,9 +10,15 @@ use quick_cache::UnitWeighter;
 
 use super::kept::Kept;
 use crate::causality::Dot;
+use crate::replica::Siblings;
 
 /// What an entry takes: hash, position, dot, and its slot in the cache.
 const ENTRY_BYTES: u64 = 80;
+
+/// The op that wrote the value of a key that has one.
+pub(super) fn only(siblings: &Siblings) -> Option<Dot> {
+    siblings.latest().filter(|_| siblings.len() == 1).map(|sibling| sibling.dot)
+}
 
 pub(super) struct Outlines {
     kept: Kept<u128, Dot, UnitWeighter>,

@@ -3,9 +3,9 @@
 //! A key of a client is its bytes, with its siblings. The other records' keys begin with a byte that no UTF-8 has, so
 //! they come behind all of those.
 
-use crate::causality::{Incarnation, NodeId, Origin};
+use crate::causality::{Dot, Incarnation, NodeId, Origin};
 use crate::format;
-use crate::replica::{Op, Siblings};
+use crate::replica::Siblings;
 use crate::storage::StorageError;
 
 /// Before the key of a client that has more than one sibling, in a record without content. Keys of clients end here.
@@ -16,9 +16,9 @@ pub(super) const CHECKPOINT: &[u8] = b"\xffcheckpoint";
 /// The origin follows, in big endian.
 pub(super) const ANCESTRY: &[u8] = b"\xffancestry/";
 
-/// The record of an op's parents.
-pub(super) fn ancestry(op: &Op) -> (Vec<u8>, Option<Vec<u8>>) {
-    (ancestry_key(op.dot.origin), Some(format::ancestry::encode(&op.parents)))
+/// The record of an incarnation's parents.
+pub(super) fn ancestry(origin: Origin, parents: &[Dot]) -> (Vec<u8>, Option<Vec<u8>>) {
+    (ancestry_key(origin), Some(format::ancestry::encode(parents)))
 }
 
 fn ancestry_key(origin: Origin) -> Vec<u8> {

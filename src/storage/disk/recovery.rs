@@ -6,17 +6,19 @@
 //! was, so it is refused.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use super::conflicts::ConflictChanges;
 use super::engine::{Changes, Engine};
 use super::instants::Instant;
 use super::record;
-use crate::causality::{Ancestry, Hlc, VersionVector, WallMs};
+use crate::causality::{Hlc, VersionVector, WallMs};
 use crate::format;
 use crate::replica::{Key, KeyedOps, REPEATS_MS, Recovered, Siblings};
 use crate::storage::StorageError;
 use crate::storage::oplog::{self, Appender, Commit, OpLog, Replay};
+
+/// How much of the end of the log is looked through for idempotency keys, to the start of the file where that is.
+const RECENT_BYTES: u64 = 64 << 20;
 
 /// Ops that are done again in one write.
 const MAX_OPS_A_WRITE: usize = 1_024;
@@ -24,44 +26,31 @@ const MAX_OPS_A_WRITE: usize = 1_024;
 pub(super) fn recover(engine: &Engine, log: &OpLog, appender: &Appender) -> Result<Recovered, StorageError> {
     let instant = engine.now();
     let checkpoint = engine.checkpoint(&instant)?;
-    let ancestry = read_ancestry(engine, &instant)?;
-    let (first, last) = (log.first_position(), appender.last_position());
-    if last < checkpoint.position || first > checkpoint.position + 1 {
-        let problem =
-            format!("its op log has positions {first} to {last}, its keys are as of position {}", checkpoint.position);
+    let ancestry = engine.ancestry(&instant)?;
+    let (start, last, after) = (log.start(), appender.last_position(), checkpoint.position);
+    if last < after || start > after {
+        let first = start + 1;
+        let problem = format!("its op log has positions {first} to {last}, its keys are as of position {after}");
         return Err(StorageError::damaged("the store", problem));
     }
-    let after = checkpoint.position;
+    engine.has_checkpoint(after);
     let recent = Hlc::at(WallMs(checkpoint.hlc.wall().0.saturating_sub(REPEATS_MS)));
-    let from = log.position_before(recent)?.min(after);
+    let from = log.position_before(recent, RECENT_BYTES)?.min(after);
     let recovered = Recovered { checkpoint, ancestry, keyed: KeyedOps::default(), floor: VersionVector::new() };
     let (states, records, conflicts) = (BTreeMap::new(), Vec::new(), ConflictChanges::default());
     let mut redo = Redo { engine, after, instant, recovered, states, records, conflicts, ops: 0 };
     log.replay(from, &mut redo)?;
     redo.write()?;
-    let Recovered { checkpoint, ancestry, keyed, floor } = redo.recovered;
+    let Recovered { checkpoint, ancestry, keyed, .. } = redo.recovered;
     if let Some(dot) = log.ends().into_iter().find(|dot| !ancestry.covers(&checkpoint.vector, *dot)) {
         return Err(StorageError::damaged(format!("op {dot}"), "it is in the log, but not in the checkpoint"));
     }
+    let mut floor = log.last_base().floor;
+    ancestry.join(&mut floor, &log.first_vector());
     if after < last {
         tracing::info!(ops = last - after, "brought the keys up to the end of the op log");
     }
     Ok(Recovered { checkpoint, ancestry, keyed, floor })
-}
-
-fn read_ancestry(engine: &Engine, instant: &Instant) -> Result<Ancestry, StorageError> {
-    let mut ancestry = Ancestry::new();
-    for record in engine.range(instant, (Bound::Included(record::ANCESTRY), Bound::Unbounded)) {
-        let (key, value) = record?;
-        if !key.starts_with(record::ANCESTRY) {
-            break;
-        }
-        let origin = record::read_ancestry_key(&key)?;
-        let parents = format::ancestry::decode(origin, &value)
-            .map_err(|error| StorageError::damaged(format!("the ancestry of {origin}"), error))?;
-        ancestry.insert(origin, &parents);
-    }
-    Ok(ancestry)
 }
 
 /// Ops that are being done again, commit by commit.
@@ -103,7 +92,7 @@ impl Replay for Redo<'_> {
         let Recovered { checkpoint, ancestry, .. } = &mut self.recovered;
         if !op.parents.is_empty() {
             ancestry.insert(op.dot.origin, &op.parents);
-            self.records.push(record::ancestry(&op));
+            self.records.push(record::ancestry(op.dot.origin, &op.parents));
         }
         ancestry.advance(&mut checkpoint.vector, op.dot);
         self.ops += 1;

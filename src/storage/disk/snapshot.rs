@@ -3,30 +3,58 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use lsm_tree::{UserKey, UserValue};
 
-use super::engine::Engine;
-use super::hot::HotStates;
+use super::generation::Keys;
 use super::instants::Instant;
-use super::record;
-use crate::causality::VersionVector;
+use super::{outlines, record};
+use crate::causality::{Ancestry, VersionVector};
 use crate::format::op::MAX_KEY_BYTES;
-use crate::replica::{Checkpoint, Siblings};
+use crate::replica::{Checkpoint, Key, Siblings};
 use crate::storage::{BatchLimit, Piece, Snapshot, StorageError};
 
 pub(super) struct DiskSnapshot {
     instant: Instant,
     position: u64,
     vector: VersionVector,
-    engine: Arc<Engine>,
-    hot: Arc<HotStates>,
+    keys: Arc<Keys>,
 }
 
 impl DiskSnapshot {
     /// The state of the engine now, which is as of this checkpoint.
-    pub(super) fn take(engine: Arc<Engine>, hot: Arc<HotStates>, checkpoint: &Checkpoint) -> Self {
+    pub(super) fn take(keys: Arc<Keys>, checkpoint: &Checkpoint) -> Self {
         let Checkpoint { position, vector, .. } = checkpoint;
-        Self { instant: engine.now(), position: *position, vector: vector.clone(), engine, hot }
+        Self { instant: keys.engine().now(), position: *position, vector: vector.clone(), keys }
+    }
+
+    /// Of which op the one value of a key is, if it has one.
+    pub(super) fn outline(&self, key: &str) -> Result<Siblings, StorageError> {
+        if let Some(dot) = self.keys.outlines.get(key, self.position) {
+            return Ok(Siblings::outline(dot));
+        }
+        let siblings = self.siblings_once(key)?;
+        if let Some(dot) = outlines::only(&siblings) {
+            self.keys.outlines.keep(key, self.position, dot);
+        }
+        Ok(siblings)
+    }
+
+    /// The parents of all incarnations.
+    pub(super) fn ancestry(&self) -> Result<Ancestry, StorageError> {
+        self.keys.engine().ancestry(&self.instant)
+    }
+
+    /// All keys behind one, with their siblings.
+    pub(super) fn keys_after(
+        &self,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = Result<(Key, Siblings), StorageError>> + use<> {
+        self.records(&[], "", after).map(|record| {
+            let (key, value) = record?;
+            let key = text(&key)?;
+            Ok((key.into(), record::decode_siblings(key, &value)?))
+        })
     }
 
     /// The position of the last op that it includes.
@@ -36,9 +64,9 @@ impl DiskSnapshot {
 
     /// The siblings of a key, which are not kept in memory for having been read.
     pub(super) fn siblings_once(&self, key: &str) -> Result<Siblings, StorageError> {
-        match self.hot.get(key, self.position) {
+        match self.keys.hot.get(key, self.position) {
             Some(siblings) => Ok(siblings),
-            None => self.engine.siblings(&self.instant, key),
+            None => self.keys.engine().siblings(&self.instant, key),
         }
     }
 }
@@ -50,7 +78,7 @@ impl DiskSnapshot {
         kind: &'static [u8],
         prefix: &str,
         after: Option<&str>,
-    ) -> impl Iterator<Item = Result<(UserKey, UserValue), StorageError>> {
+    ) -> impl Iterator<Item = Result<(UserKey, UserValue), StorageError>> + use<> {
         // No key is longer than that, so the same keys come after what is left. (The engine panics.)
         let cut = |key: &str| [kind, &key.as_bytes()[..key.len().min(MAX_KEY_BYTES)]].concat();
         let start = match after {
@@ -60,7 +88,7 @@ impl DiskSnapshot {
         let end = if kind.is_empty() { record::CONFLICTS } else { record::CONFLICTS_END };
         let prefixed = [kind, prefix.as_bytes()].concat();
         let start = start.as_ref().map(Vec::as_slice);
-        let records = self.engine.range(&self.instant, (start, Bound::Excluded(end)));
+        let records = self.keys.engine().range(&self.instant, (start, Bound::Excluded(end)));
         records.take_while(move |record| record.as_ref().map_or(true, |(key, _)| key.starts_with(&prefixed)))
     }
 }
@@ -71,11 +99,11 @@ impl Snapshot for DiskSnapshot {
     }
 
     fn siblings(&self, key: &str) -> Result<Siblings, StorageError> {
-        if let Some(siblings) = self.hot.get(key, self.position) {
+        if let Some(siblings) = self.keys.hot.get(key, self.position) {
             return Ok(siblings);
         }
-        let siblings = self.engine.siblings(&self.instant, key)?;
-        self.hot.keep(key, self.position, &siblings);
+        let siblings = self.keys.engine().siblings(&self.instant, key)?;
+        self.keys.hot.keep(key, self.position, &siblings);
         Ok(siblings)
     }
 
@@ -90,8 +118,20 @@ impl Snapshot for DiskSnapshot {
         Ok(keys)
     }
 
-    fn piece(&self, _after: Option<&str>, _limit: BatchLimit) -> Result<Piece, StorageError> {
-        todo!()
+    fn piece(&self, after: Option<&str>, limit: BatchLimit) -> Result<Piece, StorageError> {
+        let mut piece = Piece::default();
+        let mut room = limit.room();
+        for record in self.records(&[], "", after) {
+            let (key, value) = record?;
+            if !room.takes(key.len() + value.len()) {
+                return Ok(piece);
+            }
+            let key = text(&key)?.to_owned();
+            record::decode_siblings(&key, &value)?;
+            piece.keys.push((key, Bytes::copy_from_slice(&value)));
+        }
+        piece.is_last = true;
+        Ok(piece)
     }
 
     fn conflicts(

@@ -4,13 +4,14 @@
 //! Promises: a failure ends both and is told to every commit from then on. Writers wait when upkeep lags far behind, so
 //! memory and the number of tables that a read looks into stay bounded.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::{fmt, io};
 
 use lsm_tree::compaction::Leveled;
-use lsm_tree::{AbstractTree, AnyTree};
+use lsm_tree::{AbstractTree, AnyTree, SeqNo};
 
 use super::instants::Instants;
 use crate::storage::StorageError;
@@ -41,6 +42,10 @@ struct State {
     /// There may be tables to merge.
     unmerged: bool,
     failure: Option<String>,
+    /// The checkpoints in write buffers that were set aside: their numbers in the tree, and their positions.
+    waiting: VecDeque<(SeqNo, u64)>,
+    /// The position of the last checkpoint that is in a table.
+    in_tables: u64,
 }
 
 impl Upkeep {
@@ -62,15 +67,42 @@ impl Upkeep {
         self.shared.changed.notify_all();
     }
 
+    /// A checkpoint of that position is in a table.
+    pub(super) fn has_checkpoint(&self, position: u64) {
+        self.shared.lock().in_tables = position;
+    }
+
+    /// A checkpoint of that position will be in the write buffer that is put aside next.
+    pub(super) fn expect_checkpoint(&self, seqno: SeqNo, position: u64) {
+        self.shared.lock().waiting.push_back((seqno, position));
+    }
+
+    /// The position of the last checkpoint that is in a table, and of the last that is on its way there.
+    pub(super) fn checkpoints(&self) -> (u64, u64) {
+        let state = self.shared.lock();
+        (state.in_tables, state.waiting.back().map_or(state.in_tables, |(_, position)| *position))
+    }
+
+    /// Waits until nothing is set aside any more; says so if that never will be.
+    pub(super) fn wait_for_tables(&self) -> Result<(), StorageError> {
+        self.wait_until(|tree| tree.sealed_memtable_count() == 0)
+    }
+
     /// Waits until there is room for more; says so if there never will be.
     pub(super) fn wait_for_room(&self) -> Result<(), StorageError> {
+        self.wait_until(|tree| {
+            tree.sealed_memtable_count() < MAX_WAITING_BUFFERS && tree.l0_run_count() < MAX_LOOSE_TABLES
+        })
+    }
+
+    fn wait_until(&self, is_so: impl Fn(&AnyTree) -> bool) -> Result<(), StorageError> {
         let Shared { tree, changed, .. } = &*self.shared;
         let mut state = self.shared.lock();
         loop {
             if let Some(failure) = &state.failure {
                 return Err(StorageError::Engine(failure.clone()));
             }
-            if tree.sealed_memtable_count() < MAX_WAITING_BUFFERS && tree.l0_run_count() < MAX_LOOSE_TABLES {
+            if is_so(tree) {
                 return Ok(());
             }
             state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -98,7 +130,12 @@ impl Shared {
                 self.tree.flush(&lock, self.instants.watermark())
             });
             if flushed {
-                self.lock().unmerged = true;
+                let highest = self.tree.get_highest_persisted_seqno();
+                let mut state = self.lock();
+                while let Some((_, position)) = state.waiting.pop_front_if(|(seqno, _)| Some(*seqno) <= highest) {
+                    state.in_tables = position;
+                }
+                state.unmerged = true;
                 self.changed.notify_all();
             }
         }

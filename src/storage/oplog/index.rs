@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::causality::{Dot, Origin};
+use crate::causality::{Dot, Origin, VersionVector};
 use crate::replica::OpRange;
 use crate::storage::{LogSize, StorageError};
 
@@ -44,16 +44,40 @@ pub(super) struct OfOrigin {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Index {
     pub(super) origins: BTreeMap<Origin, OfOrigin>,
+    leap: Option<Leap>,
+}
+
+/// Where another node's state came in between: an origin may go on behind ops that the log never had. Those before them
+/// are of no use any more, and count as gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Leap {
+    /// The segment that begins behind it.
+    segment: u64,
+    /// All that the state includes from there on.
+    vector: VersionVector,
+}
+
+impl FromIterator<(Origin, OfOrigin)> for Index {
+    fn from_iter<I: IntoIterator<Item = (Origin, OfOrigin)>>(origins: I) -> Self {
+        Self { origins: origins.into_iter().collect(), leap: None }
+    }
 }
 
 impl Index {
+    /// The segments from this one on are behind a state with that vector.
+    pub(super) fn leap(&mut self, segment: u64, vector: VersionVector) {
+        self.leap = Some(Leap { segment, vector });
+    }
+
     /// Adds an op of so many bytes behind all others.
     pub(super) fn note(&mut self, dot: Dot, position: u64, place: Place, bytes: u64) -> Result<(), StorageError> {
         let of_origin = match self.origins.entry(dot.origin) {
             Entry::Vacant(new) => new.insert(OfOrigin::default()),
             Entry::Occupied(known) => {
                 let known = known.into_mut();
-                check_follows(known.last, dot)?;
+                if goes_on(self.leap.as_ref(), known, dot, place.segment)? {
+                    *known = OfOrigin::default();
+                }
                 known
             }
         };
@@ -79,7 +103,10 @@ impl Index {
                 }
                 Entry::Occupied(known) => known.into_mut(),
             };
-            check_follows(known.last, origin.dot(first.counter))?;
+            if goes_on(self.leap.as_ref(), known, origin.dot(first.counter), first.place.segment)? {
+                *known = added;
+                continue;
+            }
             let base = known.bytes;
             known.marks.extend(added.marks.iter().map(|mark| Mark { before: base + mark.before, ..*mark }));
             (known.last, known.bytes) = (added.last, base + added.bytes);
@@ -89,15 +116,25 @@ impl Index {
 
     /// What one segment has, which is the last.
     pub(super) fn of_last_segment(&self, segment: u64) -> Index {
-        let mut origins = BTreeMap::new();
-        for (origin, all) in &self.origins {
+        let of_segment = |(origin, all): (&Origin, &OfOrigin)| {
             let from = all.marks.partition_point(|mark| mark.place.segment < segment);
-            let Some(first) = all.marks.get(from) else { continue };
-            let base = first.before;
+            let base = all.marks.get(from)?.before;
             let marks = all.marks[from..].iter().map(|mark| Mark { before: mark.before - base, ..*mark });
-            origins.insert(*origin, OfOrigin { marks: marks.collect(), last: all.last, bytes: all.bytes - base });
-        }
-        Index { origins }
+            Some((*origin, OfOrigin { marks: marks.collect(), last: all.last, bytes: all.bytes - base }))
+        };
+        self.origins.iter().filter_map(of_segment).collect()
+    }
+
+    /// Forgets what is in segments before this one.
+    pub(super) fn forget_before(&mut self, segment: u64) {
+        self.origins.retain(|_, of_origin| {
+            let gone = of_origin.marks.partition_point(|mark| mark.place.segment < segment);
+            of_origin.marks.drain(..gone);
+            let Some(base) = of_origin.marks.first().map(|mark| mark.before) else { return false };
+            of_origin.marks.iter_mut().for_each(|mark| mark.before -= base);
+            of_origin.bytes -= base;
+            true
+        });
     }
 
     /// What of a range is in the log.
@@ -139,14 +176,22 @@ impl Index {
     }
 }
 
-fn check_follows(last: u64, dot: Dot) -> Result<(), StorageError> {
+/// Whether an op in a segment goes on from a state that came in between, and not from the last op of its origin.
+fn goes_on(leap: Option<&Leap>, known: &OfOrigin, dot: Dot, segment: u64) -> Result<bool, StorageError> {
+    let last = known.last;
     if dot.counter == last + 1 {
-        return Ok(());
+        return Ok(false);
     }
-    if dot.counter > last {
-        return Err(missing(dot.origin.dot(last + 1)));
+    if dot.counter <= last {
+        let problem = "it is in the log behind a later one of its origin";
+        return Err(StorageError::damaged(format!("op {dot}"), problem));
     }
-    Err(StorageError::damaged(format!("op {dot}"), "it is in the log behind a later one of its origin"))
+    let is_between = |leap: &&Leap| {
+        leap.segment <= segment && known.marks.last().is_some_and(|mark| mark.place.segment < leap.segment)
+    };
+    // A vector says nothing of origins that are implied by others.
+    let goes_on = |leap: &Leap| [0, dot.counter - 1].contains(&leap.vector.get(dot.origin));
+    if leap.filter(is_between).is_some_and(goes_on) { Ok(true) } else { Err(missing(dot.origin.dot(last + 1))) }
 }
 
 /// An op of the middle of the log is not there.

@@ -5,7 +5,8 @@
 //! brought up to its end at every start ([`OpLog::replay`]). Must not know what ops do to keys.
 //!
 //! A directory of *segments* ([`segment`]), each a run of records ([`record`]): the ops of a commit, then a record
-//! that ends it. One write and one `fdatasync` a commit. Files are filled with zeros ahead of what is written, so that a
+//! that ends it. Each begins with what comes before it ([`Base`]): what the log can be trimmed to, and which generation of
+//! the keys goes with it. One write and one `fdatasync` a commit. Files are filled with zeros ahead of what is written, so that a
 //! sync rarely has to make a new length of the file durable too. A full segment gets a *summary* beside it, so that a
 //! start reads only the last one.
 //!
@@ -22,6 +23,7 @@ mod summary;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod trim;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -38,7 +40,8 @@ use self::record::Record;
 use self::segment::{Segment, Step};
 use self::tail::Tail;
 use super::{LogSize, StorageError, StoredOp};
-use crate::causality::{Dot, Hlc};
+use crate::causality::{Dot, Hlc, VersionVector};
+use crate::format::base::Base;
 use crate::format::{self, FormatError};
 use crate::replica::{Append, Checkpoint};
 
@@ -53,12 +56,22 @@ pub(super) struct OpLog {
 
 #[derive(Debug)]
 struct Committed {
-    /// By the position of their first op, with where their last commit ends.
-    segments: BTreeMap<u64, (Arc<Segment>, u64)>,
+    /// By the position of their first op.
+    segments: BTreeMap<u64, Part>,
     index: Index,
     tail: Tail,
     /// The position of the next op.
     next: u64,
+}
+
+/// A segment, as far as it is committed.
+#[derive(Clone, Debug)]
+struct Part {
+    segment: Arc<Segment>,
+    /// Where its last commit ends.
+    end: u64,
+    /// The position of its last op; of the op before it, if there is none.
+    last: u64,
 }
 
 /// The end of the log, for the one who commits.
@@ -95,7 +108,7 @@ pub(super) trait Replay {
 
 /// Makes an empty log in a directory that is there and empty. The caller syncs what it is in.
 pub(super) fn create(directory: &Path) -> io::Result<()> {
-    Segment::create(directory, 1).map(drop)
+    Segment::create(directory, 1, Some(Base::default())).map(drop)
 }
 
 impl OpLog {
@@ -103,8 +116,8 @@ impl OpLog {
     pub(super) fn replay(&self, after: u64, to: &mut impl Replay) -> Result<(), StorageError> {
         let committed = self.read_committed();
         let from = committed.segments.range(..=after + 1).next_back().map_or(0, |(first, _)| *first);
-        for (segment, end_of_segment) in committed.segments.range(from..).map(|(_, segment)| segment) {
-            let mut walk = segment.walk(segment::HEADER_BYTES, *end_of_segment);
+        for Part { segment, end, .. } in committed.segments.range(from..).map(|(_, part)| part) {
+            let mut walk = segment.walk(segment.start, *end);
             loop {
                 let offset = walk.offset();
                 match walk.step().map_err(StorageError::Log)? {
@@ -119,23 +132,23 @@ impl OpLog {
         Ok(())
     }
 
-    /// A position that nearly all ops newer than `recent` are behind, as far as the last two files go.
-    pub(super) fn position_before(&self, recent: Hlc) -> Result<u64, StorageError> {
+    /// A position that nearly all ops newer than `recent` are behind, as far as the last files go that have so many bytes
+    /// together.
+    pub(super) fn position_before(&self, recent: Hlc, max_bytes: u64) -> Result<u64, StorageError> {
         let committed = self.read_committed();
-        let mut from_last = committed.segments.iter().rev();
-        let (last, (segment, end)) = from_last.next().expect("there is always a segment to append to");
-        let mut walk = segment.walk(segment::HEADER_BYTES, *end);
-        let first_commit = loop {
-            match walk.step().map_err(StorageError::Log)? {
-                Step::Record(_, Record::Commit(commit)) => break Some(commit),
-                Step::Record(..) => {}
-                Step::End | Step::Broken => break None,
+        let (mut position, mut bytes) = (committed.next - 1, 0);
+        for (first, part) in committed.segments.iter().rev() {
+            (position, bytes) = (first - 1, bytes + part.end);
+            let began = match &part.segment.base {
+                Some(base) => Some(base.hlc),
+                None => first_reading(part)?,
+            };
+            // Readings of commits only ever rise.
+            if bytes >= max_bytes || began.is_some_and(|began| began <= recent) {
+                break;
             }
-        };
-        // Readings of commits only ever rise.
-        let goes_back_far_enough = first_commit.is_some_and(|commit| commit.hlc <= recent);
-        let before_last = from_last.next().filter(|_| !goes_back_far_enough);
-        Ok(before_last.map_or(*last, |(first, _)| *first) - 1)
+        }
+        Ok(position)
     }
 
     /// The last op of every origin.
@@ -148,9 +161,26 @@ impl OpLog {
         self.read_committed().index.size()
     }
 
-    /// The position of the first op that is there; of the next to come, if there is none.
-    pub(super) fn first_position(&self) -> u64 {
-        self.read_committed().first_place().segment
+    /// The position behind which the log has no gap.
+    pub(super) fn start(&self) -> u64 {
+        self.read_committed().start()
+    }
+
+    /// What the log goes on from at its end.
+    pub(super) fn last_base(&self) -> Base {
+        self.read_committed()
+            .segments
+            .values()
+            .next_back()
+            .and_then(|part| part.segment.base.clone())
+            .unwrap_or_default()
+    }
+
+    /// All ops before its first.
+    pub(super) fn first_vector(&self) -> VersionVector {
+        let committed = self.read_committed();
+        let first = committed.segments.values().next().and_then(|part| part.segment.base.as_ref());
+        first.map_or_else(VersionVector::new, |base| base.vector.clone())
     }
 
     fn read_committed(&self) -> RwLockReadGuard<'_, Committed> {
@@ -159,11 +189,24 @@ impl OpLog {
     }
 }
 
+/// The clock reading of a segment's first commit.
+fn first_reading(part: &Part) -> Result<Option<Hlc>, StorageError> {
+    let mut walk = part.segment.walk(part.segment.start, part.end);
+    loop {
+        match walk.step().map_err(StorageError::Log)? {
+            Step::Record(_, Record::Commit(commit)) => return Ok(Some(commit.hlc)),
+            Step::Record(..) => {}
+            Step::End | Step::Broken => return Ok(None),
+        }
+    }
+}
+
 impl Committed {
-    /// Where the first record is.
-    fn first_place(&self) -> Place {
-        let segment = *self.segments.keys().next().expect("there is always a segment to append to");
-        Place { segment, offset: segment::HEADER_BYTES }
+    /// The position behind which there is no gap.
+    fn start(&self) -> u64 {
+        let leaped = |part: &&Part| part.segment.base.as_ref().is_some_and(|base| base.leaped);
+        let leap = self.segments.values().rev().find(leaped);
+        leap.or(self.segments.values().next()).map_or(0, |part| part.segment.first - 1)
     }
 }
 
@@ -180,10 +223,16 @@ impl Appender {
     }
 
     /// Makes ops durable that follow on from the last, with what belongs to the checkpoint after them. After an error
-    /// nothing may be appended any more: what is on disk is unknown until the log is opened again.
-    pub(super) fn append(&mut self, appends: &[Append], checkpoint: &Checkpoint) -> Result<Durable, StorageError> {
-        if self.end >= self.segment_bytes {
-            self.begin_segment()?;
+    /// nothing may be appended any more: what is on disk is unknown until the log is opened again. `base` says what comes
+    /// before them.
+    pub(super) fn append(
+        &mut self,
+        appends: &[Append],
+        checkpoint: &Checkpoint,
+        base: impl FnOnce() -> Base,
+    ) -> Result<Durable, StorageError> {
+        if self.end >= self.segment_bytes && self.end > self.segment.start {
+            self.begin_segment(self.next, Some(base()))?;
         }
         let salt = self.segment.salt;
         self.buffer.clear();
@@ -216,7 +265,8 @@ impl Appender {
     pub(super) fn publish(&self, durable: Durable) -> Result<(), StorageError> {
         let mut committed = self.log.committed.write().unwrap_or_else(PoisonError::into_inner);
         let Committed { segments, index, tail, next } = &mut *committed;
-        segments.insert(self.segment.first, (self.segment.clone(), durable.end));
+        let last = durable.ops.last().map_or(*next - 1, |(op, _)| op.position);
+        segments.insert(self.segment.first, Part { segment: self.segment.clone(), end: durable.end, last });
         for (op, place) in durable.ops {
             index.note(op.dot, op.position, place, op.bytes.len() as u64)?;
             *next = op.position + 1;
@@ -225,15 +275,41 @@ impl Appender {
         Ok(())
     }
 
-    /// Closes the segment and goes on in a new one.
-    fn begin_segment(&mut self) -> Result<(), StorageError> {
-        self.segment.file.set_len(self.end).and_then(|()| self.segment.file.sync_all()).map_err(StorageError::Log)?;
-        let index = self.log.read_committed().index.of_last_segment(self.segment.first);
-        summary::write(&self.segment, self.end, self.last_position(), index).map_err(StorageError::Log)?;
-        let segment = Segment::create(&self.directory, self.next).map_err(StorageError::Log)?;
-        self.segment = Arc::new(segment);
-        (self.end, self.filled) = (segment::HEADER_BYTES, segment::HEADER_BYTES);
+    /// Goes on behind `position`, from another node's state: `base` has its vector. After an error it may have gone on, if
+    /// [`may_have_leaped`](Self::may_have_leaped), and if not, it can be appended as before.
+    pub(super) fn leap(&mut self, position: u64, base: Base) -> Result<(), StorageError> {
+        let vector = base.vector.clone();
+        self.begin_segment(position + 1, Some(base))?;
+        self.next = position + 1;
+        let mut committed = self.log.committed.write().unwrap_or_else(PoisonError::into_inner);
+        let Committed { segments, index, tail, next } = &mut *committed;
+        segments.insert(self.next, Part { segment: self.segment.clone(), end: self.end, last: position });
+        index.leap(self.next, vector);
+        tail.clear();
+        *next = self.next;
         Ok(())
+    }
+
+    /// Whether there is something behind `position` on disk.
+    pub(super) fn may_have_leaped(&self, position: u64) -> bool {
+        !matches!(Segment::path(&self.directory, position + 1).try_exists(), Ok(false))
+    }
+
+    /// Closes the segment and goes on in a new one.
+    fn begin_segment(&mut self, first: u64, base: Option<Base>) -> Result<(), StorageError> {
+        self.close().map_err(StorageError::Log)?;
+        let segment = Segment::create(&self.directory, first, base).map_err(StorageError::Log)?;
+        (self.end, self.filled) = (segment.start, segment.start);
+        self.segment = Arc::new(segment);
+        Ok(())
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        self.segment.file.set_len(self.end)?;
+        self.filled = self.end;
+        self.segment.file.sync_all()?;
+        let index = self.log.read_committed().index.of_last_segment(self.segment.first);
+        summary::write(&self.segment, self.end, self.last_position(), index)
     }
 }
 

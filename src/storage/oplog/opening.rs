@@ -10,7 +10,7 @@ use super::record::{self, Record};
 use super::segment::{self, Segment, Step};
 use super::summary::{self, Summary};
 use super::tail::Tail;
-use super::{Appender, Committed, OpLog, broken, unreadable};
+use super::{Appender, Committed, OpLog, Part, broken, unreadable};
 use crate::format;
 use crate::storage::StorageError;
 
@@ -21,28 +21,27 @@ pub(in crate::storage) fn open(
     segment_bytes: u64,
     tail_bytes: usize,
 ) -> Result<(Appender, Arc<OpLog>), StorageError> {
-    let mut found = segment::list(directory).map_err(StorageError::Log)?;
-    let (last, path) = found.pop().ok_or_else(|| StorageError::damaged("the op log", "it has no files"))?;
+    let mut found = open_segments(directory)?;
+    let last = found.pop().ok_or_else(|| StorageError::damaged("the op log", "it has no files"))?;
     let mut segments = BTreeMap::new();
     let mut index = Index::default();
     let mut next = None;
-    for (first, path) in found {
-        check_first(first, next)?;
-        let segment = Arc::new(open_segment(&path, first)?);
+    for segment in found {
+        begin(&segment, next, &mut index)?;
         let Summary { end, last, index: of_segment } = match summary::read(&segment).map_err(StorageError::Log)? {
             Some(summary) => summary,
             None => scan_whole(&segment)?,
         };
         index.extend(of_segment)?;
-        segments.insert(first, (segment, end));
+        segments.insert(segment.first, Part { segment, end, last });
         next = Some(last + 1);
     }
-    check_first(last, next)?;
-    let segment = Arc::new(open_segment(&path, last)?);
+    let segment = last;
+    begin(&segment, next, &mut index)?;
     let (Scan { end, next, index: of_segment, .. }, rest) = scan_last(&segment)?;
     index.extend(of_segment)?;
     let filled = settle(&segment, end, &rest).map_err(StorageError::Log)?;
-    segments.insert(last, (segment.clone(), end));
+    segments.insert(segment.first, Part { segment: segment.clone(), end, last: next - 1 });
     let committed = Committed { segments, index, tail: Tail::new(tail_bytes), next };
     let log = Arc::new(OpLog { committed: RwLock::new(committed) });
     let (directory, buffer) = (directory.to_owned(), Vec::new());
@@ -55,9 +54,31 @@ fn open_segment(path: &Path, first: u64) -> Result<Segment, StorageError> {
     segment.ok_or_else(|| StorageError::damaged("the op log", format!("{} is none of its files", path.display())))
 }
 
-fn check_first(first: u64, expected: Option<u64>) -> Result<(), StorageError> {
+/// All segments, in order, without what a trim has left that was cut off.
+fn open_segments(directory: &Path) -> Result<Vec<Arc<Segment>>, StorageError> {
+    let mut segments = Vec::new();
+    for (first, path) in segment::list(directory).map_err(StorageError::Log)? {
+        segments.push(Arc::new(open_segment(&path, first)?));
+    }
+    // Nobody knows what came before a segment without a base, but for the very first.
+    if segments.first().is_some_and(|segment| segment.base.is_none() && segment.first > 1) {
+        let based = segments.iter().position(|segment| segment.base.is_some());
+        let based = based.ok_or_else(|| StorageError::damaged("the op log", "its beginning is missing"))?;
+        for segment in segments.drain(..based) {
+            segment.delete().map_err(StorageError::Log)?;
+        }
+    }
+    Ok(segments)
+}
+
+/// Whether a segment can be the next, which should begin at `expected`.
+fn begin(segment: &Segment, expected: Option<u64>, index: &mut Index) -> Result<(), StorageError> {
+    let (first, leaped) = (segment.first, segment.base.as_ref().filter(|base| base.leaped));
+    if let Some(base) = leaped {
+        index.leap(first, base.vector.clone());
+    }
     match expected {
-        Some(expected) if expected != first => {
+        Some(expected) if first != expected && (first < expected || leaped.is_none()) => {
             let problem = format!("position {expected} is missing: the next file begins at {first}");
             Err(StorageError::damaged("the op log", problem))
         }
@@ -77,8 +98,8 @@ struct Scan {
 }
 
 fn scan(segment: &Arc<Segment>, until: u64) -> Result<Scan, StorageError> {
-    let mut scan = Scan { end: segment::HEADER_BYTES, next: segment.first, index: Index::default(), broken: None };
-    let mut walk = segment.walk(segment::HEADER_BYTES, until);
+    let mut scan = Scan { end: segment.start, next: segment.first, index: Index::default(), broken: None };
+    let mut walk = segment.walk(segment.start, until);
     let mut open = Vec::new();
     loop {
         match walk.step().map_err(StorageError::Log)? {
@@ -99,6 +120,7 @@ fn scan(segment: &Arc<Segment>, until: u64) -> Result<Scan, StorageError> {
                 }
                 (scan.end, scan.next) = (walk.offset(), next);
             }
+            Step::Record(offset, Record::Base(_)) => return Err(broken(segment, offset)),
             Step::End => return Ok(scan),
             Step::Broken => return Ok(Scan { broken: Some(walk.offset()), ..scan }),
         }

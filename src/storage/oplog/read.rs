@@ -4,23 +4,22 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::index::{self, Place};
+use super::index::{self, Mark, Place};
 use super::record::Record;
-use super::segment::{self, Segment, Step, Walk};
-use super::{Committed, OpLog, broken, unreadable};
+use super::segment::{Step, Walk};
+use super::{Committed, OpLog, Part, broken, unreadable};
 use crate::causality::{Dot, Origin};
 use crate::format;
 use crate::replica::OpRange;
-use crate::storage::{BatchLimit, StorageError, StoredOp};
+use crate::storage::{BatchLimit, Room, StorageError, StoredOp};
 
 impl OpLog {
     /// The ops of these ranges that the log has, as many as fit.
     pub(in crate::storage) fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
-        let mut batch = Batch { ops: Vec::new(), bytes: 0, limit };
+        let mut batch = Batch { ops: Vec::new(), room: limit.room() };
         let committed = self.read_committed();
         let wanted: Vec<OpRange> = ranges.iter().filter_map(|range| committed.index.clip(range)).collect();
         if wanted.iter().all(|range| committed.tail.get(range.origin.dot(range.first)).is_some()) {
@@ -38,9 +37,10 @@ impl OpLog {
         position: u64,
         limit: BatchLimit,
     ) -> Result<Vec<StoredOp>, StorageError> {
-        let mut batch = Batch { ops: Vec::new(), bytes: 0, limit };
-        let place = {
+        let mut batch = Batch { ops: Vec::new(), room: limit.room() };
+        let (position, walk) = {
             let committed = self.read_committed();
+            let position = position.max(committed.start());
             let first = position.saturating_add(1);
             if first >= committed.next {
                 return Ok(Vec::new());
@@ -50,10 +50,10 @@ impl OpLog {
                 newest.all(|op| batch.add(op.clone()));
                 return Ok(batch.ops);
             }
-            let mark = committed.index.mark_before(first);
-            mark.map_or_else(|| committed.first_place(), |mark| mark.place)
+            let place = committed.index.mark_before(first).map(|mark| mark.place);
+            (position, committed.walk(place.unwrap_or_else(|| committed.first_place())))
         };
-        let mut scan = Scan::begin(self, place);
+        let mut scan = Scan { log: self, walk };
         loop {
             match scan.step()? {
                 Found::Op { position: found, .. } if found <= position => {}
@@ -72,35 +72,27 @@ impl OpLog {
     pub(in crate::storage) fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
         let mut bytes = 0;
         for range in ranges {
-            let Some(range) = self.read_committed().index.clip(range) else { continue };
-            bytes += self.bytes_before(range.origin.dot(range.last + 1))?;
-            bytes -= self.bytes_before(range.origin.dot(range.first))?;
+            let (first, behind) = {
+                let committed = self.read_committed();
+                let Some(range) = committed.index.clip(range) else { continue };
+                (committed.way_to(range.origin.dot(range.first))?, committed.way_to(range.origin.dot(range.last + 1))?)
+            };
+            bytes += self.bytes_before(behind)? - self.bytes_before(first)?;
         }
         Ok(bytes)
     }
 
-    /// The bytes of the ops of `dot`'s origin that come before it in the log; it is in there or is the next.
-    fn bytes_before(&self, dot: Dot) -> Result<u64, StorageError> {
-        let mark = {
-            let committed = self.read_committed();
-            let all =
-                committed.index.origins.get(&dot.origin).filter(|all| all.last < dot.counter).map(|all| all.bytes);
-            if let Some(all) = all {
-                return Ok(all);
-            }
-            committed.index.mark(dot).ok_or_else(|| index::missing(dot))?
-        };
-        let mut bytes = mark.before;
-        if mark.counter == dot.counter {
-            return Ok(bytes);
-        }
-        let mut scan = Scan::begin(self, mark.place);
+    /// The bytes of the ops of an op's origin that come before it in the log.
+    fn bytes_before(&self, way: Way) -> Result<u64, StorageError> {
+        let Way { to, before: mut bytes, walk } = way;
+        let Some(walk) = walk else { return Ok(bytes) };
+        let mut scan = Scan { log: self, walk };
         loop {
             match scan.step()? {
-                Found::Op { dot: found, .. } if found == dot => return Ok(bytes),
-                Found::Op { dot: found, bytes: op, .. } if found.origin == dot.origin => bytes += op.len() as u64,
+                Found::Op { dot: found, .. } if found == to => return Ok(bytes),
+                Found::Op { dot: found, bytes: op, .. } if found.origin == to.origin => bytes += op.len() as u64,
                 Found::Op { .. } | Found::Other => {}
-                Found::End => return Err(index::missing(dot)),
+                Found::End => return Err(index::missing(to)),
             }
         }
     }
@@ -108,11 +100,12 @@ impl OpLog {
     /// Reads on from the first op that is wanted, and leaves out what has none.
     fn scan(&self, wanted: Vec<OpRange>, batch: &mut Batch) -> Result<(), StorageError> {
         let mut wanted: BTreeMap<Origin, OpRange> = wanted.into_iter().map(|range| (range.origin, range)).collect();
-        let mut scan = Scan::begin(self, self.first_place(wanted.values())?);
-        while let Some(missing) = wanted.values().next() {
-            let missing = missing.origin.dot(missing.first);
+        let Some(walk) = self.walk_to_first(&mut wanted) else { return Ok(()) };
+        let mut scan = Scan { log: self, walk };
+        while let Some(missing) = wanted.values().next().map(|range| range.origin.dot(range.first)) {
             if scan.walk.is_drained() {
-                scan.skip_to(self.first_place(wanted.values())?);
+                let Some(walk) = self.walk_to_first(&mut wanted) else { return Ok(()) };
+                scan.skip_to(walk);
             }
             let (position, dot, bytes) = match scan.step()? {
                 Found::Op { position, dot, bytes } => (position, dot, bytes),
@@ -121,7 +114,11 @@ impl OpLog {
             };
             let Some(range) = wanted.get_mut(&dot.origin).filter(|range| range.first <= dot.counter) else { continue };
             if range.first < dot.counter {
-                return Err(index::missing(dot.origin.dot(range.first)));
+                // The log may have been trimmed up to here meanwhile.
+                *range = self.read_committed().index.clip(range).unwrap_or(*range);
+                if range.first != dot.counter {
+                    return Err(index::missing(dot.origin.dot(range.first)));
+                }
             }
             if !batch.add(StoredOp { position, dot, bytes: Bytes::copy_from_slice(bytes) }) {
                 return Ok(());
@@ -134,21 +131,49 @@ impl OpLog {
         Ok(())
     }
 
-    fn first_place<'a>(&self, wanted: impl Iterator<Item = &'a OpRange>) -> Result<Place, StorageError> {
+    /// A walk that comes to the first of the ops that are wanted, and still there; `None` if none is.
+    fn walk_to_first(&self, wanted: &mut BTreeMap<Origin, OpRange>) -> Option<Walk> {
         let committed = self.read_committed();
-        let mut first: Option<Place> = None;
-        for range in wanted {
-            let dot = range.origin.dot(range.first);
-            let place = committed.index.mark(dot).ok_or_else(|| index::missing(dot))?.place;
-            first = Some(first.map_or(place, |first| first.min(place)));
-        }
-        Ok(first.expect("something is wanted"))
+        wanted.retain(|_, range| committed.index.clip(range).map(|left| *range = left).is_some());
+        let place =
+            |range: &OpRange| committed.index.mark(range.origin.dot(range.first)).map(|Mark { place, .. }| place);
+        wanted.values().filter_map(place).min().map(|place| committed.walk(place))
     }
 
-    /// The first segment from a position on, and where its last commit ends.
-    fn segment(&self, from: Bound<u64>) -> Option<(Arc<Segment>, u64)> {
-        self.read_committed().segments.range((from, Bound::Unbounded)).next().map(|(_, segment)| segment.clone())
+    /// The first segment from a position on, as far as it is committed.
+    fn segment(&self, from: Bound<u64>) -> Option<Part> {
+        self.read_committed().segments.range((from, Bound::Unbounded)).next().map(|(_, part)| part.clone())
     }
+}
+
+impl Committed {
+    /// Where the first record is.
+    fn first_place(&self) -> Place {
+        let first = self.segments.values().next().expect("there is always a segment to append to");
+        Place { segment: first.segment.first, offset: first.segment.start }
+    }
+
+    fn walk(&self, place: Place) -> Walk {
+        let part = self.segments.get(&place.segment).expect("the index knows segments of the log only");
+        part.segment.walk(place.offset, part.end)
+    }
+
+    /// How to find the bytes before an op that is in the log, or is the next of its origin.
+    fn way_to(&self, to: Dot) -> Result<Way, StorageError> {
+        let all = self.index.origins.get(&to.origin).filter(|all| all.last < to.counter).map(|all| all.bytes);
+        if let Some(before) = all {
+            return Ok(Way { to, before, walk: None });
+        }
+        let Mark { counter, place, before, .. } = self.index.mark(to).ok_or_else(|| index::missing(to))?;
+        Ok(Way { to, before, walk: (counter < to.counter).then(|| self.walk(place)) })
+    }
+}
+
+/// The bytes that an op's origin has before some op, and the walk from there to the op, unless it is the same.
+struct Way {
+    to: Dot,
+    before: u64,
+    walk: Option<Walk>,
 }
 
 /// Goes along the log, from segment to segment.
@@ -163,15 +188,12 @@ enum Found<'s> {
     End,
 }
 
-impl<'a> Scan<'a> {
-    fn begin(log: &'a OpLog, place: Place) -> Self {
-        Self { log, walk: walk(log, place) }
-    }
-
-    /// Goes on there, unless it is farther already.
-    fn skip_to(&mut self, place: Place) {
-        if place > (Place { segment: self.walk.segment.first, offset: self.walk.offset() }) {
-            self.walk = walk(self.log, place);
+impl Scan<'_> {
+    /// Goes on with that walk, unless it is farther already.
+    fn skip_to(&mut self, walk: Walk) {
+        let place = |walk: &Walk| Place { segment: walk.segment.first, offset: walk.offset() };
+        if place(&walk) > place(&self.walk) {
+            self.walk = walk;
         }
     }
 
@@ -179,8 +201,8 @@ impl<'a> Scan<'a> {
         let offset = self.walk.offset();
         let segment = self.walk.segment.clone();
         if offset >= self.walk.end {
-            let Some((next, end)) = self.log.segment(Bound::Excluded(segment.first)) else { return Ok(Found::End) };
-            self.walk = next.walk(segment::HEADER_BYTES, end);
+            let Some(next) = self.log.segment(Bound::Excluded(segment.first)) else { return Ok(Found::End) };
+            self.walk = next.segment.walk(next.segment.start, next.end);
             return Ok(Found::Other);
         }
         match self.walk.step().map_err(StorageError::Log)? {
@@ -192,11 +214,6 @@ impl<'a> Scan<'a> {
             Step::Broken => Err(broken(&segment, offset)),
         }
     }
-}
-
-fn walk(log: &OpLog, place: Place) -> Walk {
-    let (segment, end) = log.segment(Bound::Included(place.segment)).expect("the index knows segments of the log only");
-    segment.walk(place.offset, end)
 }
 
 fn merge_tail(committed: &Committed, wanted: Vec<OpRange>, batch: &mut Batch) {
@@ -216,15 +233,13 @@ fn merge_tail(committed: &Committed, wanted: Vec<OpRange>, batch: &mut Batch) {
 
 struct Batch {
     ops: Vec<StoredOp>,
-    bytes: usize,
-    limit: BatchLimit,
+    room: Room,
 }
 
 impl Batch {
     /// Whether it fitted.
     fn add(&mut self, op: StoredOp) -> bool {
-        self.bytes += op.bytes.len();
-        let fits = self.ops.is_empty() || (self.ops.len() < self.limit.ops && self.bytes <= self.limit.bytes);
+        let fits = self.room.takes(op.bytes.len());
         if fits {
             self.ops.push(op);
         }

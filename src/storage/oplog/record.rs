@@ -11,6 +11,7 @@ use crate::replica::Totals;
 pub(super) const HEADER_BYTES: usize = 8;
 const OP: u8 = 1;
 const COMMIT: u8 = 2;
+const BASE: u8 = 3;
 const COMMIT_BYTES: usize = 1 + 6 * 8;
 
 /// One record.
@@ -25,6 +26,8 @@ pub(super) enum Record<'a> {
     },
     /// The ops since the last such record are a commit. Without it they are not there.
     Commit(Commit),
+    /// What comes before the segment, `format::base` bytes. Its first record, and nowhere else.
+    Base(&'a [u8]),
 }
 
 /// The end of a commit.
@@ -45,6 +48,13 @@ pub(super) fn write_op(buffer: &mut Vec<u8>, salt: u32, position: u64, op: &[u8]
         buffer.push(OP);
         buffer.extend_from_slice(&position.to_le_bytes());
         buffer.extend_from_slice(op);
+    });
+}
+
+pub(super) fn write_base(buffer: &mut Vec<u8>, salt: u32, base: &[u8]) {
+    write(buffer, salt, |buffer| {
+        buffer.push(BASE);
+        buffer.extend_from_slice(base);
     });
 }
 
@@ -91,6 +101,7 @@ fn read(body: &[u8]) -> Option<Record<'_>> {
             let (position, bytes) = payload.split_first_chunk()?;
             Some(Record::Op { position: u64::from_le_bytes(*position), bytes })
         }
+        BASE => Some(Record::Base(payload)),
         COMMIT => {
             let (numbers, []) = payload.as_chunks::<8>() else { return None };
             let [start, position, hlc, keys, conflicts, siblings] =

@@ -7,12 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::{self, Record};
+use crate::format::base::{self, Base};
 use crate::storage::files;
 
-const MAGIC: &[u8; 16] = b"causeway oplog 1";
+/// Of segments that begin with a base.
+const MAGIC: &[u8; 16] = b"causeway oplog 2";
+/// Of those that do not: directories of format 3 have them.
+const BASELESS_MAGIC: &[u8; 16] = b"causeway oplog 1";
 
-/// Where the first record is.
-pub(super) const HEADER_BYTES: u64 = 32;
+const HEADER_BYTES: usize = 32;
+
+/// No base is longer, whatever a damaged one says.
+const MAX_BASE_BYTES: usize = 16 << 20;
 
 const ENDING: &str = "ops";
 const UNFINISHED: &str = "ops.new";
@@ -29,32 +35,61 @@ pub(super) struct Segment {
     /// The position of its first op, also when there is none yet.
     pub(super) first: u64,
     pub(super) salt: u32,
+    /// What comes before it. None: nothing, or that is not known.
+    pub(super) base: Option<Base>,
+    /// Where its first commit begins.
+    pub(super) start: u64,
 }
 
 impl Segment {
     /// A new, empty one, there for good or not at all. The directory is synced.
-    pub(super) fn create(directory: &Path, first: u64) -> io::Result<Self> {
+    pub(super) fn create(directory: &Path, first: u64, base: Option<Base>) -> io::Result<Self> {
         let salt = getrandom::u32().map_err(|error| io::Error::other(error.to_string()))?;
-        let name = format!("{first:020}.{ENDING}");
-        let file = files::create(directory, UNFINISHED, &name, &header(first, salt))?;
-        Ok(Self { file, path: directory.join(name), first, salt })
+        let path = Self::path(directory, first);
+        let mut bytes = header(if base.is_some() { MAGIC } else { BASELESS_MAGIC }, first, salt).to_vec();
+        if let Some(base) = &base {
+            record::write_base(&mut bytes, salt, &base::encode(base));
+        }
+        let file = files::create(directory, UNFINISHED, &path, &bytes)?;
+        Ok(Self { file, path, first, salt, base, start: bytes.len() as u64 })
+    }
+
+    /// What the one that begins at a position is called.
+    pub(super) fn path(directory: &Path, first: u64) -> PathBuf {
+        directory.join(format!("{first:020}.{ENDING}"))
     }
 
     /// Opens one; `None` when it does not begin as a segment of that name does.
     pub(super) fn open(path: &Path, first: u64) -> io::Result<Option<Self>> {
         let file = File::options().read(true).write(true).open(path)?;
-        let mut found = [0; HEADER_BYTES as usize];
-        match file.read_exact_at(&mut found, 0) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            other => other?,
-        }
+        let Some(found) = read_some(&file, 0, HEADER_BYTES)? else { return Ok(None) };
         let salt = u32::from_le_bytes([found[24], found[25], found[26], found[27]]);
-        let is_whole = found == header(first, salt);
-        Ok(is_whole.then(|| Self { file, path: path.to_owned(), first, salt }))
+        let (base, start) = if found == header(BASELESS_MAGIC, first, salt) {
+            (None, HEADER_BYTES as u64)
+        } else if found == header(MAGIC, first, salt)
+            && let Some((base, end)) = read_base(&file, salt)?
+        {
+            (Some(base), end)
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Self { file, path: path.to_owned(), first, salt, base, start }))
     }
 
     pub(super) fn file_bytes(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    /// Takes its files away, for good. The directory is synced.
+    pub(super) fn delete(&self) -> io::Result<()> {
+        // The segment last: one without a summary is read, a summary without its segment would stay for ever.
+        for path in [self.summary_path(), self.path.clone()] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.path.parent().map_or(Ok(()), files::sync_dir)
     }
 
     /// Its records from `offset` on, which is where one begins, up to `end`.
@@ -86,9 +121,33 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-fn header(first: u64, salt: u32) -> [u8; HEADER_BYTES as usize] {
-    let mut header = [0; HEADER_BYTES as usize];
-    header[..16].copy_from_slice(MAGIC);
+/// The base that a segment begins with, and where it ends; `None` when it does not read as one.
+fn read_base(file: &File, salt: u32) -> io::Result<Option<(Base, u64)>> {
+    let Some(bytes) = read_some(file, HEADER_BYTES, record::HEADER_BYTES)? else { return Ok(None) };
+    let length = bytes.first_chunk().map_or(0, record::length);
+    if length > MAX_BASE_BYTES {
+        return Ok(None);
+    }
+    let Some(bytes) = read_some(file, HEADER_BYTES, length)? else { return Ok(None) };
+    let base = match record::parse(&bytes, salt) {
+        Some(Record::Base(bytes)) => base::decode(bytes).ok(),
+        _ => None,
+    };
+    Ok(base.map(|base| (base, (HEADER_BYTES + length) as u64)))
+}
+
+/// So many bytes; `None` when the file ends before.
+fn read_some(file: &File, offset: usize, length: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = vec![0; length];
+    match file.read_exact_at(&mut bytes, offset as u64) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        other => other.map(|()| Some(bytes)),
+    }
+}
+
+fn header(magic: &[u8; 16], first: u64, salt: u32) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..16].copy_from_slice(magic);
     header[16..24].copy_from_slice(&first.to_le_bytes());
     header[24..28].copy_from_slice(&salt.to_le_bytes());
     let checksum = crc32fast::hash(&header[..28]);

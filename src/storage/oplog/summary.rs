@@ -63,7 +63,7 @@ fn decode(segment: &Segment, bytes: &[u8]) -> Option<Summary> {
         return None;
     }
     let (end, last) = (numbers.next()?, numbers.next()?);
-    let mut index = Index::default();
+    let mut origins = Vec::new();
     while let Some(node) = numbers.next() {
         let origin = Origin::new(NodeId(u32::try_from(node).ok()?), Incarnation(numbers.next()?));
         let (last, bytes) = (numbers.next()?, numbers.next()?);
@@ -73,7 +73,7 @@ fn decode(segment: &Segment, bytes: &[u8]) -> Option<Summary> {
             let (offset, before) = (numbers.next()?, numbers.next()?);
             marks.push(Mark { counter, position, place: Place { segment: segment.first, offset }, before });
         }
-        index.origins.insert(origin, OfOrigin { marks, last, bytes });
+        origins.push((origin, OfOrigin { marks, last, bytes }));
     }
-    Some(Summary { end, last, index })
+    Some(Summary { end, last, index: origins.into_iter().collect() })
 }

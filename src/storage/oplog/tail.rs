@@ -33,6 +33,11 @@ impl Tail {
         Self { ops: VecDeque::new(), origins: BTreeMap::new(), bytes: 0, max_bytes }
     }
 
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.max_bytes);
+    }
+
     pub(super) fn push(&mut self, op: StoredOp) {
         self.bytes += op.bytes.len() + OP_BYTES;
         let new = || OfOrigin { first: op.dot.counter, positions: VecDeque::new() };

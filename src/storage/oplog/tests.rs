@@ -20,6 +20,7 @@ struct Subject {
     all: Vec<StoredOp>,
     counters: BTreeMap<Origin, u64>,
     checkpoint: Checkpoint,
+    committed: Checkpoint,
 }
 
 const SEGMENT_BYTES: u64 = 4_000;
@@ -29,15 +30,17 @@ impl Subject {
         let directory = tempfile::tempdir().unwrap();
         create(directory.path()).unwrap();
         let (appender, log) = open(directory.path(), SEGMENT_BYTES, tail_bytes).unwrap();
-        let (all, counters, checkpoint) = Default::default();
-        Self { directory, appender, log, all, counters, checkpoint }
+        let (all, counters, checkpoint, committed) = Default::default();
+        Self { directory, appender, log, all, counters, checkpoint, committed }
     }
 
     /// One commit: for each op its origin and how long its value is.
     fn commit(&mut self, ops: &[(Origin, usize)]) {
+        let before = self.base();
         let appends = self.append(ops);
-        let durable = self.appender.append(&appends, &self.checkpoint).unwrap();
+        let durable = self.appender.append(&appends, &self.checkpoint, || before).unwrap();
         self.appender.publish(durable).unwrap();
+        self.committed = self.checkpoint.clone();
     }
 
     /// The next ops, not in the log yet.
@@ -51,6 +54,7 @@ impl Subject {
             let op = Op { dot, parents: vec![], deps: vec![], hlc, entries, trace: None, idempotency_key: None };
             self.checkpoint.position += 1;
             let position = self.checkpoint.position;
+            self.checkpoint.vector.raise(dot);
             self.all.push(StoredOp { position, dot, bytes: format::op::encode(&op).into() });
             appends.push(Append { position, op: Arc::new(op), states: vec![] });
         }
@@ -65,6 +69,12 @@ impl Subject {
             self.commit(&[(own, SEGMENT_BYTES as usize / 2)]);
         }
         self.checkpoint.position
+    }
+
+    /// What the next commit goes on from.
+    fn base(&self) -> Base {
+        let Checkpoint { vector, hlc, .. } = self.committed.clone();
+        Base { vector, hlc, ..Base::default() }
     }
 
     fn reopen(&mut self) {
@@ -127,21 +137,25 @@ fn ranges() -> impl Strategy<Value = Vec<OpRange>> {
 }
 
 #[test]
-fn what_is_recent_is_looked_for_in_the_last_two_segments_at_most() {
+fn what_is_recent_is_looked_for_as_far_back_as_it_goes_or_so_many_bytes() {
     let mut subject = Subject::new(0);
-    assert_eq!(subject.log.position_before(Hlc(1)).unwrap(), 0, "nothing is there");
+    let before = |subject: &Subject, recent: u64| subject.log.position_before(Hlc(recent), u64::MAX).unwrap();
+    assert_eq!(before(&subject, 1), 0, "nothing is there");
     let first = subject.fill_segment(10);
-    assert_eq!(subject.log.position_before(Hlc(20)).unwrap(), 0);
+    assert_eq!(before(&subject, 20), 0);
     let second = subject.fill_segment(20);
     for reopened in [false, true] {
-        for (recent, expected) in [(30, first), (20, first), (19, 0), (1, 0)] {
-            assert_eq!(subject.log.position_before(Hlc(recent)).unwrap(), expected, "{recent}, reopened: {reopened}");
+        for (recent, expected) in [(30, first), (20, first), (10, first), (9, 0), (1, 0)] {
+            assert_eq!(before(&subject, recent), expected, "{recent}, reopened: {reopened}");
         }
         subject.reopen();
     }
     subject.fill_segment(30);
-    for (recent, expected) in [(30, second), (29, first), (1, first)] {
-        assert_eq!(subject.log.position_before(Hlc(recent)).unwrap(), expected, "{recent}");
+    for (recent, expected) in [(30, second), (20, second), (19, first), (10, first), (9, 0)] {
+        assert_eq!(before(&subject, recent), expected, "{recent}");
+    }
+    for (bytes, expected) in [(0, second), (1, second), (SEGMENT_BYTES + 1_000, first), (3 * SEGMENT_BYTES, 0)] {
+        assert_eq!(subject.log.position_before(Hlc(1), bytes).unwrap(), expected, "{bytes} bytes");
     }
 }
 
@@ -233,7 +247,7 @@ fn an_op_missing_between_others_is_an_error() {
         let (skipped, log) = (first.dot(2), subject.log.clone());
         // Readers are told by the commit, a later start by what it reads.
         let append = subject.append(&[(first, 10)]);
-        let durable = subject.appender.append(&append, &subject.checkpoint).unwrap();
+        let durable = subject.appender.append(&append, &subject.checkpoint, Base::default).unwrap();
         let expected = format!("op {skipped} is damaged: it is missing from the log");
         assert_eq!(subject.appender.publish(durable).unwrap_err().to_string(), expected);
         assert_eq!(log.ops(&[range(first, 1, 3)], ALL).unwrap().len(), 1);
@@ -246,7 +260,8 @@ fn an_op_missing_between_others_is_an_error() {
 #[test]
 fn an_empty_file_at_the_end_goes_on_from_the_one_before() {
     let mut subject = several_files();
-    subject.appender.begin_segment().unwrap();
+    let base = subject.base();
+    subject.appender.begin_segment(subject.checkpoint.position + 1, Some(base)).unwrap();
     subject.reopen();
     subject.check(&[range(origins()[0], 1, 99), range(origins()[1], 1, 99)], ALL);
     let files = subject.files("ops");
@@ -255,7 +270,7 @@ fn an_empty_file_at_the_end_goes_on_from_the_one_before() {
     }
     subject.all.clear();
     subject.reopen();
-    assert_eq!(subject.log.first_position(), subject.checkpoint.position + 1);
+    assert_eq!(subject.log.start(), subject.checkpoint.position);
     subject.commit(&[(origins()[1], 10)]);
     subject.check(&[range(origins()[1], 1, 99)], ALL);
     // What was asked for is no longer there: the first that is comes.

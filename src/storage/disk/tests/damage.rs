@@ -27,16 +27,16 @@ fn store() -> (OnDisk, DiskStorage, Log) {
     for counter in 1..=3 {
         log.write(&store, OWN.dot(counter), &[("k", Some("v")), ("other", Some("v"))]);
     }
-    store.engine.wait_for_tables();
+    keys(&store).engine().wait_for_tables().unwrap();
     (directory, store, log)
 }
 
 /// Writes one record behind the store's back, with the engine's own checksums right.
 fn put(store: &DiskStorage, key: &[u8], value: Vec<u8>) {
-    store.engine.plant(key, value);
+    keys(store).engine().plant(key, value);
     // Readers see it as after a commit.
-    let snapshot = DiskSnapshot::take(store.engine.clone(), store.hot.clone(), &Checkpoint::default());
-    store.published.store(Arc::new(snapshot));
+    let snapshot = DiskSnapshot::take(keys(store), &Checkpoint::default());
+    store.sources.published.store(Arc::new(snapshot));
 }
 
 fn flip(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -46,7 +46,7 @@ fn flip(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 fn flip_record(store: &DiskStorage, key: &[u8]) {
-    let bytes = store.engine.get(&store.engine.now(), key).unwrap().unwrap();
+    let bytes = keys(store).engine().get(&keys(store).engine().now(), key).unwrap().unwrap();
     put(store, key, flip(bytes.to_vec()));
 }
 
@@ -81,7 +81,7 @@ fn problem_after(change: impl FnOnce(&OnDisk)) -> String {
 fn a_flipped_bit_in_a_key_is_an_error_and_not_a_missing_key() {
     let (_directory, store, _) = store();
     flip_record(&store, b"k");
-    let error = store.published.load().siblings_once("k").unwrap_err();
+    let error = store.sources.published.load().siblings_once("k").unwrap_err();
     assert_eq!(error.to_string(), "key 'k' is damaged: key record does not match its checksum");
     let snapshot = store.snapshot().unwrap();
     assert!(matches!(snapshot.siblings("k"), Err(StorageError::Damaged { .. })));
@@ -110,7 +110,7 @@ fn a_damaged_checkpoint_stops_opening() {
 fn a_missing_checkpoint_is_not_an_empty_store() {
     let directory = OnDisk::new();
     let (store, _) = open_in_pieces(&directory).unwrap();
-    store.engine.plant(b"k", b"a table without a checkpoint".to_vec());
+    keys(&store).engine().plant(b"k", b"a table without a checkpoint".to_vec());
     drop(store);
     let OpenError::Damaged { problem, .. } = refusal(&path(&directory)) else { panic!("refused for another reason") };
     assert_eq!(problem, "the store is damaged: it has no checkpoint");
@@ -122,7 +122,7 @@ fn a_log_ahead_of_its_checkpoint_is_noticed() {
     let stranger = origin(5, 5);
     let vector = [stranger.dot(1)].into_iter().collect();
     let checkpoint = Checkpoint { vector, ..log.checkpoint.clone() };
-    store.engine.plant(record::CHECKPOINT, crate::format::checkpoint::encode(&checkpoint));
+    keys(&store).engine().plant(record::CHECKPOINT, crate::format::checkpoint::encode(&checkpoint));
     drop(store);
     let OpenError::Damaged { problem, .. } = refusal(&path(&directory)) else { panic!("refused for another reason") };
     assert_eq!(problem, format!("op {} is damaged: it is in the log, but not in the checkpoint", OWN.dot(3)));
@@ -131,16 +131,7 @@ fn a_log_ahead_of_its_checkpoint_is_noticed() {
 #[test]
 fn a_damaged_ancestry_is_refused() {
     let (directory, store, _) = store();
-    let op = crate::replica::Op {
-        dot: OWN.dot(1),
-        parents: vec![],
-        deps: vec![],
-        hlc: crate::causality::Hlc(1),
-        entries: vec![],
-        trace: None,
-        idempotency_key: None,
-    };
-    put(&store, &record::ancestry(&op).0, b"no frame".to_vec());
+    put(&store, &record::ancestry(OWN, &[]).0, b"no frame".to_vec());
     drop(store);
     match open_in_pieces(&directory).map(drop) {
         Err(OpenError::Damaged { problem, .. }) => {
@@ -190,13 +181,13 @@ fn a_file_of_the_log_that_is_missing_or_empty_is_noticed() {
 fn keys_that_went_back_are_brought_up_to_the_log() {
     let (directory, store, mut log) = store();
     drop(store);
-    let keys = path(&directory).join("store/keys");
-    let older = contents(&keys);
+    let directory_of_keys = path(&directory).join("store/keys");
+    let older = contents(&directory_of_keys);
     let (store, _) = open_in_pieces(&directory).unwrap();
     log.write(&store, OWN.dot(4), &[("k", Some("newer")), ("other", None)]);
-    store.engine.wait_for_tables();
+    keys(&store).engine().wait_for_tables().unwrap();
     drop(store);
-    fs::remove_dir_all(&keys).unwrap();
+    fs::remove_dir_all(&directory_of_keys).unwrap();
     for (file, bytes) in older {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, bytes).unwrap();

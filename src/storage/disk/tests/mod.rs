@@ -1,9 +1,12 @@
 //! What only the store on disk can get wrong.
 #![allow(clippy::unwrap_used)]
 
+mod adopting;
 mod crash;
 mod damage;
+mod format_3;
 mod hot;
+mod trimming;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,6 +39,24 @@ fn written() -> OnDisk {
     let (store, _) = directory.open();
     Log::default().write(&store, origin(0, 7).dot(1), &[("k", Some("v"))]);
     directory
+}
+
+/// Copies all of a directory but the lock.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else if entry.file_name() != "lock" {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+fn keys(store: &DiskStorage) -> Arc<Keys> {
+    store.commits.lock().unwrap().keys.clone()
 }
 
 /// Everything in a directory, to see that nothing changed.
@@ -83,10 +104,10 @@ fn a_newer_format_is_refused() {
     let directory = written();
     let newer =
         StoredIdentity { format: directory::FORMAT + 1, cluster: "causeway".to_owned(), node: NodeId(0), log: 7 };
-    for bytes in [identity::encode(&newer), frame::seal(4, |bytes| bytes.push(0))] {
+    for bytes in [identity::encode(&newer), frame::seal(5, |bytes| bytes.push(0))] {
         fs::write(path(&directory).join("identity"), bytes).unwrap();
         let before = contents(&path(&directory));
-        assert!(matches!(refusal(&path(&directory)), OpenError::NewerFormat { found: 4, newest: 3, .. }));
+        assert!(matches!(refusal(&path(&directory)), OpenError::NewerFormat { found: 5, newest: 4, .. }));
         assert_eq!(contents(&path(&directory)), before);
     }
 }
@@ -94,7 +115,7 @@ fn a_newer_format_is_refused() {
 #[test]
 fn an_old_format_is_refused() {
     let directory = written();
-    for format in 1..directory::FORMAT {
+    for format in 1..directory::OLDEST_FORMAT {
         let old = StoredIdentity { format, cluster: "causeway".to_owned(), node: NodeId(0), log: 7 };
         fs::write(path(&directory).join("identity"), identity::encode(&old)).unwrap();
         let refusal = refusal(&path(&directory));

@@ -1,0 +1,193 @@
+//! A state being filled on disk: a generation of the keys beside the log's.
+//!
+//! What the peer has and what this node had when it began is merged key by key, in order; then what came to this node's log
+//! since is done again on top. Nothing of it counts before the log names the generation.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use super::conflicts::ConflictChanges;
+use super::engine::{Changes, Engine};
+use super::generation::{Generation, Home};
+use super::record;
+use super::snapshot::DiskSnapshot;
+use crate::causality::VersionVector;
+use crate::format;
+use crate::replica::{Adopted, Checkpoint, Key, Siblings};
+use crate::storage::filling::Filling;
+use crate::storage::oplog::{self, OpLog};
+use crate::storage::{BatchLimit, Fill, LogHold, LogHolds, PeerState, Snapshot, StorageError, StoredOp};
+
+/// What is written to the engine at once.
+const MAX_KEYS_A_WRITE: usize = 1_024;
+
+/// Ops of the log that are read at once.
+const BATCH: BatchLimit = BatchLimit { ops: 1_024, bytes: 4 << 20 };
+
+pub(super) struct DiskFill {
+    generation: Generation,
+    filling: Filling,
+    /// This node's state when it began.
+    own: Arc<DiskSnapshot>,
+    /// The log from where this has it on.
+    hold: LogHold,
+    sources: Sources,
+}
+
+/// What a store shares with what is filled beside it.
+#[derive(Clone)]
+pub(super) struct Sources {
+    pub(super) log: Arc<OpLog>,
+    pub(super) holds: LogHolds,
+    /// The state as of the last commit.
+    pub(super) published: Arc<ArcSwap<DiskSnapshot>>,
+    /// The number of the last generation that was begun.
+    pub(super) newest: Arc<AtomicU64>,
+}
+
+impl DiskFill {
+    pub(super) fn begin(sources: Sources, home: &Home, peer: PeerState) -> Result<Self, StorageError> {
+        let generation = home.create(sources.newest.fetch_add(1, Ordering::SeqCst) + 1)?;
+        let mut own = None;
+        let hold = sources.holds.hold(|| own.insert(sources.published.load_full()).position());
+        let own = own.expect("it was just asked for");
+        let filling = Filling::new(own.vector(), own.position(), own.ancestry()?, peer);
+        let ancestry = filling.ancestry().iter();
+        let records = ancestry.map(|(origin, parents)| record::ancestry(origin, parents)).collect();
+        generation.engine().write(Changes { states: Vec::new(), records });
+        Ok(Self { generation, filling, own, hold, sources })
+    }
+
+    /// Whether it is for the store of these sources, and the last that was begun.
+    pub(super) fn check(&self, sources: &Sources) -> Result<(), StorageError> {
+        let is_of_store = Arc::ptr_eq(&self.sources.newest, &sources.newest);
+        if is_of_store && self.generation.number == sources.newest.load(Ordering::SeqCst) {
+            Ok(())
+        } else {
+            Err(StorageError::Engine("another state was begun since this one".to_owned()))
+        }
+    }
+
+    /// Brings what the log has up to a position.
+    fn bring_up(&mut self, to: u64) -> Result<u64, StorageError> {
+        let mut brought = 0;
+        while self.filling.position() < to {
+            let ops = self.sources.log.ops_after(self.filling.position(), BATCH)?;
+            let Some(last) = ops.last().map(|op| op.position) else { break };
+            self.redo(&ops)?;
+            self.filling.reached(last);
+            brought += ops.len() as u64;
+        }
+        let position = self.filling.position();
+        self.hold = self.sources.holds.hold(|| position);
+        Ok(brought)
+    }
+
+    fn redo(&mut self, ops: &[StoredOp]) -> Result<(), StorageError> {
+        let Self { generation, filling, .. } = self;
+        let engine = generation.engine();
+        let instant = engine.now();
+        let mut states: BTreeMap<Key, Siblings> = BTreeMap::new();
+        let (mut records, mut conflicts) = (Vec::new(), ConflictChanges::default());
+        for StoredOp { position, dot, bytes } in ops {
+            if filling.covers(*dot) {
+                continue;
+            }
+            let op = format::op::decode(bytes).map_err(|error| oplog::unreadable(*position, error))?;
+            for entry in &op.entries {
+                let mut siblings = match states.remove(&entry.key) {
+                    Some(siblings) => siblings,
+                    None => engine.siblings(&instant, &entry.key)?,
+                };
+                filling.apply(*position, &op, entry, &mut siblings);
+                conflicts.note(entry, &siblings);
+                states.insert(entry.key.clone(), siblings);
+            }
+            if !op.parents.is_empty() {
+                records.push(record::ancestry(op.dot.origin, &op.parents));
+            }
+            filling.advance(&op);
+        }
+        records.extend(conflicts.into_records());
+        write(engine, Changes { states: states.iter().map(|(key, siblings)| (&**key, siblings)).collect(), records })
+    }
+
+    /// The whole state, on disk as of what is adopted, for a node whose own is `own` and whose log lacks `floor`; nothing may
+    /// be committed meanwhile. And what is stored with it: the clock reading is this node's own, from which a start may
+    /// go on; one that was heard may be far ahead of the time.
+    pub(super) fn finish(
+        mut self,
+        own: &Checkpoint,
+        floor: &VersionVector,
+    ) -> Result<(Generation, Adopted, Checkpoint), StorageError> {
+        self.filling.check_whole()?;
+        self.bring_up(own.position)?;
+        let adopted = self.filling.adopted(own, floor);
+        let stored = Checkpoint { hlc: own.hlc, ..adopted.checkpoint.clone() };
+        let engine = self.generation.engine();
+        engine.set_aside(&stored);
+        engine.wait_for_tables()?;
+        Ok((self.generation, adopted, stored))
+    }
+}
+
+impl Fill for DiskFill {
+    fn put(&mut self, keys: Vec<(Key, Siblings)>, through: Option<&str>) -> Result<(), StorageError> {
+        self.check(&self.sources)?;
+        self.filling.check(&keys, through)?;
+        let is_behind = |key: &str| through.is_some_and(|through| key > through);
+        let own = self.own.keys_after(self.filling.through());
+        let own = own.take_while(|own| own.as_ref().map_or(true, |(key, _)| !is_behind(key)));
+        let mut written = Written { engine: self.generation.engine(), states: Vec::new() };
+        self.filling.merge(own, keys, through, |key, siblings| written.add(key, siblings))?;
+        written.write()
+    }
+
+    fn catch_up(&mut self) -> Result<u64, StorageError> {
+        self.check(&self.sources)?;
+        self.filling.check_whole()?;
+        let brought = self.bring_up(self.sources.published.load().position())?;
+        // What is adopted has to be on disk as a whole: as little as possible is left for then.
+        self.generation.engine().set_part_aside();
+        self.generation.engine().wait_for_tables()?;
+        Ok(brought)
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// Keys of the merged state that are not in the engine yet.
+struct Written<'a> {
+    engine: &'a Engine,
+    states: Vec<(Key, Siblings)>,
+}
+
+impl Written<'_> {
+    fn add(&mut self, key: Key, siblings: Siblings) -> Result<(), StorageError> {
+        self.states.push((key, siblings));
+        if self.states.len() < MAX_KEYS_A_WRITE { Ok(()) } else { self.write() }
+    }
+
+    fn write(&mut self) -> Result<(), StorageError> {
+        let conflicts = self.states.iter().filter(|(_, siblings)| siblings.len() > 1);
+        let records = conflicts.map(|(key, _)| (record::conflict(key), Some(Vec::new()))).collect();
+        let states = self.states.iter().map(|(key, siblings)| (&**key, siblings)).collect();
+        write(self.engine, Changes { states, records })?;
+        self.states.clear();
+        Ok(())
+    }
+}
+
+fn write(engine: &Engine, changes: Changes) -> Result<(), StorageError> {
+    engine.wait_for_room()?;
+    if engine.write(changes) {
+        engine.set_part_aside();
+    }
+    Ok(())
+}
