@@ -71,6 +71,12 @@ pub struct Facts {
     /// The write that was asked for.
     #[n(13)]
     pub receipt: Option<Receipt>,
+    /// Another node's state that is on its way to it.
+    #[n(14)]
+    pub catching_up: Option<TransferFacts>,
+    /// How many ops its log has; nodes of earlier versions, which never dropped any, don't say.
+    #[n(15)]
+    pub log_ops: Option<u64>,
 }
 
 /// What a node knows of the way from it to one of its peers.
@@ -107,6 +113,33 @@ pub struct LinkFacts {
     /// How long this node's own writes took to get there, lately.
     #[n(9)]
     pub latency: Option<Latency>,
+    /// This node's whole state on its way there.
+    #[n(10)]
+    pub state_transfer: Option<TransferFacts>,
+}
+
+/// How far a node's state on its way to another is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TransferFacts {
+    /// The other node.
+    #[n(0)]
+    pub peer: u32,
+    /// Since when.
+    #[n(1)]
+    pub began_ms: u64,
+    /// Keys that went over.
+    #[n(2)]
+    pub keys: u64,
+    /// Bytes that went over.
+    #[n(3)]
+    pub bytes: u64,
+    /// About how many keys there are altogether.
+    #[n(4)]
+    pub all_keys: u64,
+    /// About how long the rest takes, when that can be told.
+    #[n(5)]
+    pub left_ms: Option<u64>,
 }
 
 /// From a write's acceptance to its acknowledgement by a peer.

@@ -20,7 +20,7 @@ const VERSION: u8 = 1;
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
-struct PushDto<'a> {
+pub(super) struct PushDto<'a> {
     #[b(0)]
     cluster: &'a str,
     #[n(1)]
@@ -46,7 +46,7 @@ struct StatementDto {
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
-struct AnswerDto<'a> {
+pub(super) struct AnswerDto<'a> {
     #[n(0)]
     receiver: StatementDto,
     #[b(1)]
@@ -74,47 +74,22 @@ enum RejectionDto<'a> {
 /// The bytes of a push that carries `ops`, each as [`op::encode`] gave it. `push.ops` is not looked at: what
 /// is in the log goes out as it is.
 pub fn encode_push(push: &Push, ops: &[impl AsRef<[u8]>]) -> Vec<u8> {
-    let dto = PushDto {
-        cluster: &push.cluster,
-        to: push.to.map(|node| node.0),
-        sender: write_statement(&push.sender),
-        ops: ops.iter().map(|op| op.as_ref().into()).collect(),
-    };
-    dto::seal(VERSION, &dto)
+    dto::seal(VERSION, &write_push(push, ops))
 }
 
 /// The push of these bytes, with its ops, each of them well formed.
 pub fn decode_push(bytes: &[u8]) -> Result<Push, FormatError> {
-    let dto: PushDto<'_> = dto::open(PUSH, VERSION, bytes)?;
-    let ops = dto.ops.into_iter().map(|bytes| op::decode(bytes).map(Arc::new));
-    Ok(Push {
-        cluster: dto.cluster.into(),
-        to: dto.to.map(NodeId),
-        sender: read_statement(PUSH, dto.sender)?,
-        ops: ops.collect::<Result<_, _>>()?,
-    })
+    read_push(PUSH, dto::open(PUSH, VERSION, bytes)?)
 }
 
 /// The bytes of an answer.
 pub fn encode_answer(answer: &Answer) -> Vec<u8> {
-    let dto = AnswerDto {
-        receiver: write_statement(&answer.receiver),
-        implied: List::Borrowed(&answer.implied),
-        missing: List::Borrowed(&answer.missing),
-        redundant: answer.redundant,
-    };
-    dto::seal(VERSION, &dto)
+    dto::seal(VERSION, &write_answer(answer))
 }
 
 /// The answer of these bytes.
 pub fn decode_answer(bytes: &[u8]) -> Result<Answer, FormatError> {
-    let dto: AnswerDto<'_> = dto::open(ANSWER, VERSION, bytes)?;
-    Ok(Answer {
-        receiver: read_statement(ANSWER, dto.receiver)?,
-        implied: dto::check_dots(ANSWER, dto.implied.into_vec())?,
-        missing: dto::check_dots(ANSWER, dto.missing.into_vec())?,
-        redundant: dto.redundant,
-    })
+    read_answer(ANSWER, dto::open(ANSWER, VERSION, bytes)?)
 }
 
 /// The bytes of a rejection.
@@ -138,6 +113,43 @@ pub fn decode_rejection(bytes: &[u8]) -> Result<Rejection, FormatError> {
         // The op was refused for its dot, too, so any counter may stand here.
         RejectionDto::Malformed(dot, problem) => Rejection::Malformed { dot, problem: problem.to_owned().into() },
         RejectionDto::Unreadable(why) => Rejection::Unreadable(why.to_owned()),
+    })
+}
+
+pub(super) fn write_push<'a>(push: &'a Push, ops: &'a [impl AsRef<[u8]>]) -> PushDto<'a> {
+    PushDto {
+        cluster: &push.cluster,
+        to: push.to.map(|node| node.0),
+        sender: write_statement(&push.sender),
+        ops: ops.iter().map(|op| op.as_ref().into()).collect(),
+    }
+}
+
+pub(super) fn read_push(what: &'static str, dto: PushDto<'_>) -> Result<Push, FormatError> {
+    let ops = dto.ops.into_iter().map(|bytes| op::decode(bytes).map(Arc::new));
+    Ok(Push {
+        cluster: dto.cluster.into(),
+        to: dto.to.map(NodeId),
+        sender: read_statement(what, dto.sender)?,
+        ops: ops.collect::<Result<_, _>>()?,
+    })
+}
+
+pub(super) fn write_answer(answer: &Answer) -> AnswerDto<'_> {
+    AnswerDto {
+        receiver: write_statement(&answer.receiver),
+        implied: List::Borrowed(&answer.implied),
+        missing: List::Borrowed(&answer.missing),
+        redundant: answer.redundant,
+    }
+}
+
+pub(super) fn read_answer(what: &'static str, dto: AnswerDto<'_>) -> Result<Answer, FormatError> {
+    Ok(Answer {
+        receiver: read_statement(what, dto.receiver)?,
+        implied: dto::check_dots(what, dto.implied.into_vec())?,
+        missing: dto::check_dots(what, dto.missing.into_vec())?,
+        redundant: dto.redundant,
     })
 }
 

@@ -10,9 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::handle::NodeHandle;
+use super::progress::StateProgress;
 use crate::causality::{Dot, WallMs};
 use crate::format;
-use crate::format::facts::{Facts, Latency, LinkFacts, Question, Receipt};
+use crate::format::facts::{Facts, Latency, LinkFacts, Question, Receipt, TransferFacts};
 use crate::replica::{LinkId, LinkView, OpRange, View};
 use crate::storage::{BatchLimit, StorageError, StoredOp};
 
@@ -96,12 +97,23 @@ impl Slot {
     }
 }
 
+impl From<StateProgress> for TransferFacts {
+    fn from(progress: StateProgress) -> Self {
+        let left_ms = progress.left_ms(super::wall_now());
+        let StateProgress { peer, began, keys, bytes, all_keys } = progress;
+        Self { peer: peer.0, began_ms: began.0, keys, bytes, all_keys, left_ms }
+    }
+}
+
 impl NodeHandle {
     /// What this node knows of itself, and of a write if one is asked for. May read from the disk.
     pub fn facts(&self, about: Option<Dot>) -> Result<Facts, StorageError> {
         let status = self.status();
         let view = &*status.view;
-        let links = (0..view.links.len()).map(|index| self.link_facts(view, index));
+        let links = (0..view.links.len()).map(|index| {
+            let state_transfer = status.sending.get(index).copied().flatten().map(TransferFacts::from);
+            Ok(LinkFacts { state_transfer, ..self.link_facts(view, index)? })
+        });
         Ok(Facts {
             node: self.members().own.0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -115,8 +127,10 @@ impl NodeHandle {
             waiting_ops: view.waiting_ops as u64,
             position: view.position,
             vector: view.vector.entries().collect(),
-            links: links.collect::<Result<_, _>>()?,
+            links: links.collect::<Result<_, StorageError>>()?,
             receipt: about.map(|dot| self.receipt(view, dot)).transpose()?,
+            catching_up: status.filling.map(TransferFacts::from),
+            log_ops: Some(self.log_size()?.ops),
         })
     }
 
@@ -163,6 +177,7 @@ impl NodeHandle {
             bytes_to_ship: self.op_bytes(&lacks)?,
             oldest_waiting_ms: self.oldest(&lacks)?.map(|at| at.0),
             latency: link.node.and_then(|node| self.shared.history.recent_latency(node, super::wall_now())),
+            state_transfer: None,
         })
     }
 

@@ -12,7 +12,7 @@ use super::cluster::Peers;
 use super::courier::{Bags, Reply};
 use super::filling::{Filling, Step};
 use super::history::History;
-use super::progress::{StateProgress, Transfers};
+use super::progress::{StateProgress, StateTotals, Transfers};
 use super::room::{NoRoom, Room};
 use crate::causality::{Dot, NodeId, VersionVector, WallMs};
 use crate::format::state::{StateAnswer, StatePiece, Taken};
@@ -202,6 +202,8 @@ pub struct Status {
     pub sending: Vec<Option<StateProgress>>,
     /// A peer's state on its way to this node.
     pub filling: Option<StateProgress>,
+    /// What went over in this run, there and here.
+    pub moved: StateTotals,
 }
 
 impl NodeHandle {
@@ -256,6 +258,21 @@ impl NodeHandle {
     /// Says how far this node's state is on its way to a peer; `None`: it is not under way (any more).
     pub fn sending_state(&self, link: LinkId, progress: Option<StateProgress>) {
         self.shared.transfers.set_sending(link.0, progress);
+    }
+
+    /// Says that a peer took a piece of this node's state: so many keys, in so many bytes.
+    pub fn state_sent(&self, keys: u64, bytes: u64) {
+        self.shared.transfers.note_sent(keys, bytes);
+    }
+
+    /// Says that this node took such a piece of a peer's.
+    pub fn state_received(&self, keys: u64, bytes: u64) {
+        self.shared.transfers.note_received(keys, bytes);
+    }
+
+    /// Whether a peer's state is on its way to this node. Costs nothing.
+    pub fn is_filling(&self) -> bool {
+        self.shared.transfers.is_filling()
     }
 
     /// Keeps in the log what comes from now on, for as long as the hold lives.
@@ -363,6 +380,7 @@ impl NodeHandle {
             refused_requests: self.shared.admission.refused.load(Ordering::Relaxed),
             sending: self.shared.transfers.sending(),
             filling: self.shared.transfers.filling(),
+            moved: self.shared.transfers.totals(),
         }
     }
 

@@ -31,7 +31,7 @@ pub use courier::run_courier;
 pub use handle::{AdmissionLimit, Lacking, Members, NodeHandle, NotReached, Overloaded, PushError, SetError, Status};
 pub use history::STEP_MS;
 pub use observer::{Both, NoObserver, Observer, Try};
-pub use progress::StateProgress;
+pub use progress::{StateProgress, StateTotals};
 pub use room::NoRoom;
 pub use start::{NodeOptions, Running, start};
 

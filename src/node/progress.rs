@@ -1,5 +1,6 @@
 //! How far state transfers are, for people to see.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::causality::{NodeId, WallMs};
@@ -28,17 +29,54 @@ impl StateProgress {
     }
 }
 
+/// All that went over in this run, of whatever came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateTotals {
+    /// Keys of pieces that peers took.
+    pub sent_keys: u64,
+    /// Bytes of these pieces.
+    pub sent_bytes: u64,
+    /// Keys of pieces that this node took.
+    pub received_keys: u64,
+    /// Bytes of these pieces.
+    pub received_bytes: u64,
+}
+
 /// All that is on its way to and from this node.
 #[derive(Debug)]
 pub(super) struct Transfers {
     /// To each peer, by its place in the configured list.
     sending: Mutex<Vec<Option<StateProgress>>>,
     filling: Mutex<Option<StateProgress>>,
+    /// Whether that is something: every read looks.
+    is_filling: AtomicBool,
+    sent: Moved,
+    received: Moved,
+}
+
+/// Counts what went over.
+#[derive(Debug, Default)]
+struct Moved {
+    keys: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Moved {
+    fn add(&self, keys: u64, bytes: u64) {
+        self.keys.fetch_add(keys, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Transfers {
     pub(super) fn new(peers: usize) -> Self {
-        Self { sending: Mutex::new(vec![None; peers]), filling: Mutex::default() }
+        Self {
+            sending: Mutex::new(vec![None; peers]),
+            filling: Mutex::default(),
+            is_filling: AtomicBool::new(false),
+            sent: Moved::default(),
+            received: Moved::default(),
+        }
     }
 
     pub(super) fn set_sending(&self, place: usize, progress: Option<StateProgress>) {
@@ -48,7 +86,31 @@ impl Transfers {
     }
 
     pub(super) fn set_filling(&self, progress: Option<StateProgress>) {
-        *lock(&self.filling) = progress;
+        let mut filling = lock(&self.filling);
+        self.is_filling.store(progress.is_some(), Ordering::Release);
+        *filling = progress;
+    }
+
+    pub(super) fn is_filling(&self) -> bool {
+        self.is_filling.load(Ordering::Acquire)
+    }
+
+    pub(super) fn note_sent(&self, keys: u64, bytes: u64) {
+        self.sent.add(keys, bytes);
+    }
+
+    pub(super) fn note_received(&self, keys: u64, bytes: u64) {
+        self.received.add(keys, bytes);
+    }
+
+    pub(super) fn totals(&self) -> StateTotals {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        StateTotals {
+            sent_keys: read(&self.sent.keys),
+            sent_bytes: read(&self.sent.bytes),
+            received_keys: read(&self.received.keys),
+            received_bytes: read(&self.received.bytes),
+        }
     }
 
     pub(super) fn sending(&self) -> Vec<Option<StateProgress>> {

@@ -6,7 +6,7 @@
 mod replica;
 
 use causeway::causality::{Incarnation, NodeId, Origin};
-use causeway::format::{FormatError, ancestry, base, checkpoint, facts, frame, identity, message, op, siblings, token};
+use causeway::format::{ancestry, base, checkpoint, facts, FormatError, frame, identity, message, op, siblings, state, token};
 
 pub use replica::replica;
 
@@ -69,6 +69,19 @@ pub fn push(input: &[u8]) {
     match kind {
         0 => same(&sealed(rest), message::decode_answer, message::encode_answer),
         1 => same(&sealed(rest), message::decode_rejection, message::encode_rejection),
+        252 => same(&sealed(rest), state::decode_answer, state::encode_answer),
+        253 => same(&sealed(rest), state::decode_piece, |piece| {
+            let stored = piece.keys.iter().map(|(key, read)| (key.to_string(), siblings::encode(read)));
+            let keys: Vec<_> = stored.collect();
+            state::encode_piece(
+                &piece.push,
+                piece.transfer,
+                piece.after.as_deref(),
+                piece.head.as_ref(),
+                &keys,
+                piece.is_last,
+            )
+        }),
         254 => same(&sealed(rest), facts::decode_question, facts::encode_question),
         255 => same(&sealed(rest), facts::decode_facts, facts::encode_facts),
         _ => same(&sealed(rest), message::decode_push, |push| {

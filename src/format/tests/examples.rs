@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::causality::{CausalContext, Dot, Hlc, Incarnation, NodeId, Origin, Parents, Seen, VersionVector};
+use crate::causality::{Ancestry, CausalContext, Dot, Hlc, Incarnation, NodeId, Origin, Parents, Seen, VersionVector};
 use crate::format::base::Base;
-use crate::format::facts::{Facts, Latency, LinkFacts, Question, Receipt};
+use crate::format::facts::{Facts, Latency, LinkFacts, Question, Receipt, TransferFacts};
 use crate::format::identity::StoredIdentity;
+use crate::format::state::{StateAnswer, StateHead, StatePiece, Taken};
 use crate::replica::{
     Answer, Checkpoint, Entry, Op, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
 };
@@ -102,6 +103,29 @@ pub(super) fn answer() -> Answer {
     }
 }
 
+pub(super) fn piece() -> StatePiece {
+    let mut ancestry = Ancestry::new();
+    ancestry.insert(op().dot.origin, &parents());
+    StatePiece {
+        push: push(),
+        transfer: 0x7e57_7e57_7e57_7e57,
+        after: None,
+        head: Some(StateHead { vector: vector(), ancestry, keys: 1_000 }),
+        keys: vec![("grün".into(), siblings()), ("z".into(), siblings())],
+        is_last: true,
+    }
+}
+
+pub(super) fn state_answers() -> [StateAnswer; 4] {
+    let answered = |taken| StateAnswer { answer: answer(), taken };
+    [
+        answered(Taken::Busy { with: NodeId(2) }),
+        answered(Taken::UpTo(Some("grün".into()))),
+        answered(Taken::UpTo(None)),
+        answered(Taken::All),
+    ]
+}
+
 pub(super) fn rejections() -> [Rejection; 5] {
     [
         Rejection::Misdirected { actual: NodeId(2) },
@@ -128,6 +152,7 @@ pub(super) fn facts() -> Facts {
         bytes_to_ship: 400,
         oldest_waiting_ms: Some(1_795_000_000_500),
         latency: Some(Latency { ops: 100, p50_us: 640, p99_us: 2_000, max_us: 2_345 }),
+        state_transfer: None,
     };
     Facts {
         node: 1,
@@ -149,7 +174,23 @@ pub(super) fn facts() -> Facts {
             visible_ms: Some(1_795_000_000_001),
             waits_for: vec![dot(2, 0x5555_6666_7777_8888, 1)],
         }),
+        catching_up: None,
+        log_ops: None,
     }
+}
+
+/// What came to facts later: who does not know it reads the rest.
+pub(super) fn facts_of_transfers() -> Facts {
+    let transfer = |keys| TransferFacts {
+        peer: 2,
+        began_ms: 1_795_000_000_002,
+        keys,
+        bytes: 70_000,
+        all_keys: 1_000,
+        left_ms: Some(9_000),
+    };
+    let links = vec![LinkFacts { state_transfer: Some(transfer(100)), ..LinkFacts::default() }];
+    Facts { catching_up: Some(transfer(200)), log_ops: Some(7), links, ..Facts::default() }
 }
 
 /// What a write with a context answers.

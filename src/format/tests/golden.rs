@@ -2,8 +2,9 @@
 //! gets a directory of its own, and the old one must still be read.
 
 use super::examples;
+use super::state::write_piece;
 use crate::causality::CausalContext;
-use crate::format::{ancestry, base, checkpoint, facts, identity, message, op, siblings, token};
+use crate::format::{ancestry, base, checkpoint, facts, identity, message, op, siblings, state, token};
 
 macro_rules! golden {
     ($name:ident, $value:expr, $encode:expr, $decode:expr) => {
@@ -25,6 +26,8 @@ golden!(base, examples::base(), base::encode, base::decode);
 golden!(identity, examples::identity(), identity::encode, identity::decode);
 golden!(question, examples::question(), facts::encode_question, facts::decode_question);
 golden!(facts, examples::facts(), facts::encode_facts, facts::decode_facts);
+golden!(facts_of_transfers, examples::facts_of_transfers(), facts::encode_facts, facts::decode_facts);
+golden!(state_piece, examples::piece(), write_piece, state::decode_piece);
 golden!(answer, examples::answer(), message::encode_answer, message::decode_answer);
 golden!(ancestry, examples::parents(), |parents: &Vec<_>| ancestry::encode(parents), |bytes: &[u8]| ancestry::decode(
     examples::op().dot.origin,
@@ -36,6 +39,17 @@ golden!(
     |_: &_| message::encode_push(&examples::push(), &[op::encode(&examples::op()), op::encode(&examples::plain_op())]),
     message::decode_push
 );
+
+#[test]
+fn state_answers() {
+    let stored: Vec<&str> = include_str!("../fixtures/v1/state_answers.hex").lines().collect();
+    let answers = examples::state_answers();
+    let written = answers.each_ref().map(|answer| hex(&state::encode_answer(answer)));
+    assert_eq!(written.as_slice(), stored, "the bytes written have changed");
+    for (line, answer) in stored.into_iter().zip(answers) {
+        assert_eq!(state::decode_answer(&unhex(line)), Ok(answer));
+    }
+}
 
 #[test]
 fn rejections() {

@@ -4,6 +4,7 @@
 mod canonical;
 mod examples;
 mod golden;
+mod state;
 mod strategies;
 mod token;
 
@@ -20,7 +21,7 @@ use strategies::{any_answer, any_base, any_checkpoint, any_op, any_push, any_rej
 type Decode = fn(&[u8]) -> Result<(), FormatError>;
 
 /// Every decoder of frames.
-const DECODERS: [(&str, Decode); 11] = [
+const DECODERS: [(&str, Decode); 13] = [
     ("op", |bytes| op::decode(bytes).map(drop)),
     ("siblings", |bytes| siblings::decode(bytes).map(drop)),
     ("checkpoint", |bytes| checkpoint::decode(bytes).map(drop)),
@@ -32,6 +33,8 @@ const DECODERS: [(&str, Decode); 11] = [
     ("rejection", |bytes| message::decode_rejection(bytes).map(drop)),
     ("question", |bytes| facts::decode_question(bytes).map(drop)),
     ("facts", |bytes| facts::decode_facts(bytes).map(drop)),
+    ("piece of a state", |bytes| super::state::decode_piece(bytes).map(drop)),
+    ("answer to a piece", |bytes| super::state::decode_answer(bytes).map(drop)),
 ];
 
 proptest! {

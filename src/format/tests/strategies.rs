@@ -8,9 +8,10 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::examples::origin;
-use crate::causality::{CausalContext, Dot, Hlc, NodeId, Origin, Seen, VersionVector};
+use crate::causality::{Ancestry, CausalContext, Dot, Hlc, NodeId, Origin, Seen, VersionVector};
 use crate::format::MAX_COUNTER;
 use crate::format::base::Base;
+use crate::format::state::{StateAnswer, StateHead, StatePiece, Taken};
 use crate::replica::{
     Answer, Checkpoint, Entry, Op, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
 };
@@ -110,6 +111,40 @@ pub(super) fn any_push() -> impl Strategy<Value = Push> {
 pub(super) fn any_answer() -> impl Strategy<Value = Answer> {
     (any_statement(), any_dots(), vec(any_dot(), 0..4), any::<u64>())
         .prop_map(|(receiver, implied, missing, redundant)| Answer { receiver, implied, missing, redundant })
+}
+
+fn any_ancestry() -> impl Strategy<Value = Ancestry> {
+    let parents = btree_map(any::<u64>(), any_counter(), 1..4);
+    btree_map(any_origin(), parents, 0..4).prop_map(|known| {
+        let mut ancestry = Ancestry::new();
+        for (own, parents) in known {
+            let parents = parents.into_iter().map(|(life, counter)| origin(own.node.0, life).dot(counter));
+            ancestry.insert(own, &parents.filter(|parent| parent.origin != own).collect::<Vec<_>>());
+        }
+        ancestry
+    })
+}
+
+pub(super) fn any_piece() -> impl Strategy<Value = StatePiece> {
+    let head = (any_vector(), any_ancestry(), any::<u64>());
+    let keys = btree_map("\\PC{1,20}", any_siblings(), 0..5);
+    (any_push(), any::<u64>(), head, any::<(bool, bool)>(), keys).prop_map(|(push, transfer, head, is, keys)| {
+        let (is_first, is_last) = is;
+        let mut keys: Vec<_> = keys.into_iter().map(|(key, siblings)| (key.into(), siblings)).collect();
+        let (vector, ancestry, all) = head;
+        let after = (!is_first && !keys.is_empty()).then(|| keys.remove(0).0);
+        let head = after.is_none().then_some(StateHead { vector, ancestry, keys: all });
+        StatePiece { push, transfer, after, head, is_last: is_last || keys.is_empty(), keys }
+    })
+}
+
+pub(super) fn any_state_answer() -> impl Strategy<Value = StateAnswer> {
+    let taken = prop_oneof![
+        any::<u32>().prop_map(|with| Taken::Busy { with: NodeId(with) }),
+        option::of(any_text()).prop_map(Taken::UpTo),
+        Just(Taken::All),
+    ];
+    (any_answer(), taken).prop_map(|(answer, taken)| StateAnswer { answer, taken })
 }
 
 pub(super) fn any_rejection() -> impl Strategy<Value = Rejection> {
