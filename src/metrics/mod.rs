@@ -172,7 +172,7 @@ impl Observer for NodeMetrics {
         }
     }
 
-    fn acknowledged(&self, peer: NodeId, _: &[OpRange], latencies: &[(u64, Duration)]) {
+    fn acknowledged(&self, peer: NodeId, _: &[OpRange], _: bool, latencies: &[(u64, Duration)]) {
         let Some(peer) = self.peers.iter().find(|known| *lock(&known.node) == Some(peer)) else { return };
         let observed = peer.acknowledged_seconds.local();
         for (count, latency) in latencies {

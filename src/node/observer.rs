@@ -12,9 +12,9 @@ pub trait Observer: Send + Sync + 'static {
     /// An op became visible here.
     fn visible(&self, visible: &Visible);
 
-    /// A peer's statement says that it now has these ops of this node.
+    /// A peer's statement says that it now has these ops of this node; `by_state`: it got them with this node's whole state.
     /// `latencies`: how many of them how long after their acceptance, as far as this run of the node knows.
-    fn acknowledged(&self, peer: NodeId, ops: &[OpRange], latencies: &[(u64, Duration)]);
+    fn acknowledged(&self, peer: NodeId, ops: &[OpRange], by_state: bool, latencies: &[(u64, Duration)]);
 
     /// A peer can't be reached or is back.
     fn peer(&self, link: LinkId, node: Option<NodeId>, change: PeerChange);
@@ -54,7 +54,7 @@ pub struct NoObserver;
 
 impl Observer for NoObserver {
     fn visible(&self, _: &Visible) {}
-    fn acknowledged(&self, _: NodeId, _: &[OpRange], _: &[(u64, Duration)]) {}
+    fn acknowledged(&self, _: NodeId, _: &[OpRange], _: bool, _: &[(u64, Duration)]) {}
     fn peer(&self, _: LinkId, _: Option<NodeId>, _: PeerChange) {}
     fn tried(&self, _: &Try<'_>) {}
     fn committed(&self, _: usize, _: Duration) {}
@@ -75,9 +75,9 @@ impl Observer for Both {
         self.1.visible(visible);
     }
 
-    fn acknowledged(&self, peer: NodeId, ops: &[OpRange], latencies: &[(u64, Duration)]) {
-        self.0.acknowledged(peer, ops, latencies);
-        self.1.acknowledged(peer, ops, latencies);
+    fn acknowledged(&self, peer: NodeId, ops: &[OpRange], by_state: bool, latencies: &[(u64, Duration)]) {
+        self.0.acknowledged(peer, ops, by_state, latencies);
+        self.1.acknowledged(peer, ops, by_state, latencies);
     }
 
     fn peer(&self, link: LinkId, node: Option<NodeId>, change: PeerChange) {

@@ -265,9 +265,9 @@ impl Owner {
                 let _ = self.orders[send.link.0].try_send(send);
             }
             Effect::Visible(visible) => self.observer.visible(&visible),
-            Effect::Acknowledged { peer, ops, by_state: _ } => {
+            Effect::Acknowledged { peer, ops, by_state } => {
                 let latencies = self.history.acknowledged(peer, &ops, Instant::now(), wall_now());
-                self.observer.acknowledged(peer, &ops, &latencies);
+                self.observer.acknowledged(peer, &ops, by_state, &latencies);
             }
             Effect::Peer { link, node, change } => self.observer.peer(link, node, change),
         }

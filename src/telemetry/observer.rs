@@ -79,9 +79,9 @@ impl Observer for Watcher {
         }
     }
 
-    fn acknowledged(&self, peer: NodeId, ops: &[OpRange], _: &[(u64, Duration)]) {
+    fn acknowledged(&self, peer: NodeId, ops: &[OpRange], by_state: bool, _: &[(u64, Duration)]) {
         let Some(feed) = &self.spans else { return };
-        feed.send(Event::Acknowledged { peer, ops: ops.to_vec(), at: SystemTime::now() });
+        feed.send(Event::Acknowledged { peer, ops: ops.to_vec(), by_state, at: SystemTime::now() });
     }
 
     fn peer(&self, link: LinkId, node: Option<NodeId>, change: PeerChange) {

@@ -43,15 +43,17 @@ impl Spans {
         self.emit(&op.trace, span, time(received), at, None);
     }
 
-    /// A peer has an op that was written here.
-    pub(super) fn replicate(&self, op: &SampledOp, peer: NodeId, tries: &Between, at: SystemTime) {
+    /// A peer has an op that was written here; `by_state`: it got it with this node's whole state.
+    pub(super) fn replicate(&self, op: &SampledOp, peer: NodeId, tries: &Between, by_state: bool, at: SystemTime) {
         let mut attributes = self.attributes(op);
         attributes.push(KeyValue::new("causeway.peer", i64::from(peer.0)));
         attributes.push(KeyValue::new("causeway.tries", tries.count as i64 + 1));
+        let mut events = events(tries);
+        events.extend(by_state.then(|| Event::new("state-transfer", at, Vec::new(), 0)));
         let span = SpanBuilder::from_name(format!("replicate {}", name(peer)))
             .with_kind(SpanKind::Producer)
             .with_attributes(attributes)
-            .with_events(events(tries));
+            .with_events(events);
         self.emit(&op.trace, span, time(op.accepted), at, None);
     }
 

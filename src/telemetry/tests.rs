@@ -124,6 +124,26 @@ fn assert_is_below_the_write(span: &SpanData, counter: u64) {
 }
 
 #[tokio::test]
+async fn a_span_tells_that_a_peer_got_the_write_with_the_whole_state() {
+    let collector = Collector::default();
+    let telemetry = start(&collector);
+    let observer = telemetry.observer();
+    for counter in [1, 2] {
+        observer.visible(&visible(counter, 1_000, 1, None));
+    }
+    observer.acknowledged(PEER, &[range(1, 1)], true, &[]);
+    observer.acknowledged(PEER, &[range(2, 2)], false, &[]);
+    end(telemetry).await;
+
+    let spans = collector.named("replicate node1");
+    let events = |span: &SpanData| span.events.iter().map(|event| event.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(events(&spans[0]), ["state-transfer"]);
+    assert_eq!(spans[0].events.iter().last().unwrap().timestamp, spans[0].end_time);
+    assert_is_below_the_write(&spans[0], 1);
+    assert!(events(&spans[1]).is_empty());
+}
+
+#[tokio::test]
 async fn a_write_has_a_span_for_each_peer_from_its_acceptance_to_the_acknowledgement() {
     let collector = Collector::default();
     let telemetry = start(&collector);
@@ -133,7 +153,7 @@ async fn a_write_has_a_span_for_each_peer_from_its_acceptance_to_the_acknowledge
     try_at(&*observer, 1_400, &[range(1, 1)], Some("connect"));
     try_at(&*observer, 1_800, &[range(1, 1)], Some("lookup"));
     try_at(&*observer, 2_200, &[range(1, 1)], None);
-    observer.acknowledged(PEER, &[range(1, 1)], &[]);
+    observer.acknowledged(PEER, &[range(1, 1)], false, &[]);
     end(telemetry).await;
 
     let span = collector.one("replicate node1");
@@ -169,7 +189,7 @@ async fn what_is_not_sampled_has_no_spans() {
     observer.visible(&visible(2, 1_000, 0, Some(PEER)));
     try_at(&*observer, 1_400, &[range(1, 1)], Some("connect"));
     try_at(&*observer, 1_500, &[range(1, 1)], None);
-    observer.acknowledged(PEER, &[range(1, 1)], &[]);
+    observer.acknowledged(PEER, &[range(1, 1)], false, &[]);
     end(telemetry).await;
     assert!(collector.0.spans.lock().unwrap().is_empty());
 }
@@ -200,7 +220,7 @@ async fn after_a_restart_the_spans_come_from_the_log() {
     let collector = Collector::default();
     let telemetry = start(&collector);
     telemetry.attach(running.handle.clone());
-    telemetry.observer().acknowledged(PEER, &[OpRange { origin: dots[0].origin, first: 1, last: 600 }], &[]);
+    telemetry.observer().acknowledged(PEER, &[OpRange { origin: dots[0].origin, first: 1, last: 600 }], false, &[]);
     end(telemetry).await;
     let spans = collector.named("replicate node1");
     assert_eq!(spans.len(), 300);
@@ -223,7 +243,7 @@ async fn a_long_cut_floods_nothing() {
     }
     let healed = MINUTES * 60_000;
     try_at(&*observer, healed, &[range(1, written)], None);
-    observer.acknowledged(PEER, &[range(1, written)], &[]);
+    observer.acknowledged(PEER, &[range(1, written)], false, &[]);
     end(telemetry).await;
 
     let (tries, successes): (Vec<_>, Vec<_>) =
@@ -271,7 +291,7 @@ async fn a_burst_larger_than_the_queue_gets_through_whole() {
     let telemetry = start(&collector);
     let observer = telemetry.observer();
     (1..=10_000).for_each(|counter| observer.visible(&visible(counter, 1_000, 1, None)));
-    observer.acknowledged(PEER, &[range(1, 10_000)], &[]);
+    observer.acknowledged(PEER, &[range(1, 10_000)], false, &[]);
     end(telemetry).await;
     assert_eq!(collector.named("replicate node1").len(), 10_000);
 }

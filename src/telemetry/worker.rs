@@ -39,7 +39,7 @@ const LOST_LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) enum Event {
     Attach(NodeHandle),
     Applied { op: SampledOp, from: NodeId, received: WallMs, at: SystemTime },
-    Acknowledged { peer: NodeId, ops: Vec<OpRange>, at: SystemTime },
+    Acknowledged { peer: NodeId, ops: Vec<OpRange>, by_state: bool, at: SystemTime },
     Tried(Box<Tried>),
     Stop,
 }
@@ -140,7 +140,7 @@ impl State {
                     self.spans.apply(&op, from, received, at);
                     self.pace.note();
                 }
-                Event::Acknowledged { peer, ops, at } => self.acknowledged(peer, &ops, at),
+                Event::Acknowledged { peer, ops, by_state, at } => self.acknowledged(peer, &ops, by_state, at),
                 Event::Tried(tried) => self.tried(&tried),
                 Event::Stop => return,
             }
@@ -148,7 +148,7 @@ impl State {
         }
     }
 
-    fn acknowledged(&mut self, peer: NodeId, ops: &[OpRange], at: SystemTime) {
+    fn acknowledged(&mut self, peer: NodeId, ops: &[OpRange], by_state: bool, at: SystemTime) {
         for range in ops {
             let mut rest = Some(*range);
             while let Some(range) = rest {
@@ -156,7 +156,7 @@ impl State {
                 for op in sampled {
                     let tries = self.peers.get(&peer).and_then(|link| self.links.get(link));
                     let between = tries.map(|tries| tries.between(time(op.accepted), at)).unwrap_or_default();
-                    self.spans.replicate(&op, peer, &between, at);
+                    self.spans.replicate(&op, peer, &between, by_state, at);
                     self.pace.note();
                 }
                 rest = next;

@@ -166,8 +166,8 @@ impl Observer for Tries {
         self.inner.visible(visible);
     }
 
-    fn acknowledged(&self, peer: NodeId, ops: &[OpRange], latencies: &[(u64, Duration)]) {
-        self.inner.acknowledged(peer, ops, latencies);
+    fn acknowledged(&self, peer: NodeId, ops: &[OpRange], by_state: bool, latencies: &[(u64, Duration)]) {
+        self.inner.acknowledged(peer, ops, by_state, latencies);
     }
 
     fn peer(&self, link: LinkId, node: Option<NodeId>, change: PeerChange) {
