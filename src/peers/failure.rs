@@ -27,8 +27,12 @@ pub(super) enum Failure {
     Rejected(Rejection),
     #[error("it takes nothing at the moment: {0}")]
     Unavailable(String),
+    #[error("it does not go on with the state: it has all up to where the piece began, and took nothing")]
+    NotTaken,
     #[error("it answered {0}: {1}")]
     Unexpected(StatusCode, String),
+    #[error("it lacks ops that are in no log any more, and runs a version that can't take a whole state: upgrade it")]
+    TakesNoState,
     #[error("its answer can't be read: {0}")]
     Undecodable(#[from] FormatError),
     #[error("its answer has more than {0} bytes")]
@@ -68,7 +72,8 @@ impl Failure {
             Self::Rejected(Rejection::ReadOnly) => "peer-read-only",
             Self::Rejected(Rejection::Malformed { .. }) => "malformed",
             Self::Rejected(Rejection::Unreadable(_)) => "peer-unreadable",
-            Self::Unavailable(_) => "unavailable",
+            Self::Unavailable(_) | Self::NotTaken => "unavailable",
+            Self::TakesNoState => "takes-no-state",
             Self::Unexpected(..) | Self::Undecodable(_) | Self::AnswerTooLarge(_) => "unexpected-answer",
         }
     }

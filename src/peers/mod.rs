@@ -1,12 +1,13 @@
 //! Peers: how ops get from node to node, over HTTP/1.1.
 //!
-//! [`router`] serves the calls that peers make: `POST /replication/v1/push` ([`CALL`]) takes ops in, and
+//! [`router`] serves the calls that peers make: `POST /replication/v1/push` ([`CALL`]) takes ops in,
+//! `POST /replication/v1/state` ([`STATE_CALL`]) pieces of a peer's whole state, and
 //! `POST /replication/v1/facts` ([`FACTS_CALL`]) says what the node knows of itself, for people to see.
-//! [`spawn`] starts a sender for each peer, which carries out what the replica orders to be sent, one push at
+//! [`spawn`] starts a sender for each peer, which carries out what the replica orders to be sent, one push or piece at
 //! a time, and says how each went. docs/protocol.md describes what goes over the network.
 //!
-//! Promises: every order is followed by exactly one `answered` or `send_failed`, in bounded time however the
-//! network behaves; a connection that failed is never used again, and names are looked up anew for the next;
+//! Promises: every order is followed by exactly one `answered`, `state_answered` or `send_failed`, in bounded time however
+//! the network behaves; a connection that failed is never used again, and names are looked up anew for the next;
 //! ops travel towards a peer's own address only. What is held in memory is bounded on both sides. Must not
 //! decide what is sent or when to try again: the replica does.
 
@@ -17,8 +18,10 @@ mod resolver;
 mod sender;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod transport;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +40,9 @@ use transport::Transport;
 /// The path of the call that carries ops.
 pub const CALL: &str = "/replication/v1/push";
 
+/// The path of the call that carries a piece of a state.
+pub const STATE_CALL: &str = "/replication/v1/state";
+
 /// The path of the call that asks for facts.
 pub const FACTS_CALL: &str = "/replication/v1/facts";
 
@@ -51,8 +57,14 @@ pub struct SenderOptions {
     /// Shorter than the above: so a connection that a cut left half open is given up soon, and a disk that is
     /// slow is not taken for a cut.
     pub unacknowledged_timeout: Duration,
-    /// How much one push carries. One that is given up is followed by smaller ones, until they get through.
+    /// How long a peer may take to answer the last piece of a state, behind which it brings the state up to date and puts
+    /// it in the place of its own.
+    pub adopt_timeout: Duration,
+    /// How much one push, or piece of a state, carries. One that is given up is followed by smaller ones, until they get
+    /// through.
     pub batch: BatchLimit,
+    /// How many bytes of a state go to one peer in a second at most; `None`: as many as get through.
+    pub state_bytes_per_second: Option<NonZeroU64>,
 }
 
 impl Default for SenderOptions {
@@ -61,7 +73,9 @@ impl Default for SenderOptions {
             connect_timeout: Duration::from_millis(400),
             progress_timeout: Duration::from_secs(2),
             unacknowledged_timeout: Duration::from_secs(1),
+            adopt_timeout: Duration::from_secs(60),
             batch: BatchLimit { ops: 4096, bytes: 1 << 20 },
+            state_bytes_per_second: NonZeroU64::new(64 << 20),
         }
     }
 }
@@ -85,7 +99,7 @@ pub fn spawn(
     }
     for (index, (url, orders)) in urls.into_iter().zip(orders).enumerate() {
         let transport = Transport::new(&url, &options, resolver.clone());
-        let sender = Sender::new(LinkId(index), url, transport, handle.clone(), observer.clone(), options.batch);
+        let sender = Sender::new(LinkId(index), url, transport, handle.clone(), observer.clone(), &options);
         senders.spawn(sender.run(orders));
     }
     senders

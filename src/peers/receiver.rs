@@ -1,4 +1,4 @@
-//! The replication endpoint: takes pushes in.
+//! The replication endpoint: takes pushes and pieces of states in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,19 +12,24 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinError;
 use tokio::time::timeout;
 
 use super::questions::{self, Questions};
-use super::{CALL, FACTS_CALL};
+use super::{CALL, FACTS_CALL, STATE_CALL};
+use crate::format::state::{self, Taken};
 use crate::format::{FormatError, message};
 use crate::node::{NodeHandle, PushError};
-use crate::replica::{Push, Rejection};
+use crate::replica::Rejection;
 
 /// The largest push. Twice the largest op that any configuration lets in: what a client was allowed to write
 /// must get through.
 const MAX_PUSH_BYTES: usize = 64 << 20;
 
-/// All pushes together, from when they are read until they are answered. The next one waits for room.
+/// The largest piece of a state. It has one key at least, with all its siblings.
+const MAX_PIECE_BYTES: usize = MAX_ALL_BYTES;
+
+/// All pushes and pieces together, from when they are read until they are answered. The next one waits for room.
 const MAX_ALL_BYTES: usize = 2 * MAX_PUSH_BYTES;
 
 /// What room is counted in, so that a digest costs something too.
@@ -47,7 +52,8 @@ struct Endpoint {
 pub fn router(node: NodeHandle) -> Router {
     let room = Arc::new(Semaphore::new(MAX_ALL_BYTES / ROOM_UNIT_BYTES));
     let facts = Router::new().route(FACTS_CALL, post(questions::answer)).with_state(Questions::new(node.clone()));
-    Router::new().route(CALL, post(push)).with_state(Endpoint { node, room }).merge(facts)
+    let calls = Router::new().route(CALL, post(push)).route(STATE_CALL, post(piece));
+    calls.with_state(Endpoint { node, room }).merge(facts)
 }
 
 async fn push(State(endpoint): State<Endpoint>, request: Request) -> Response {
@@ -57,13 +63,33 @@ async fn push(State(endpoint): State<Endpoint>, request: Request) -> Response {
     }
 }
 
+async fn piece(State(endpoint): State<Endpoint>, request: Request) -> Response {
+    match endpoint.take_piece(request).await {
+        Ok(answer) => (ours(), answer).into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
 impl Endpoint {
     async fn take(&self, request: Request) -> Result<Vec<u8>, Refusal> {
-        let length = check(request.headers())?;
+        let length = check(request.headers(), MAX_PUSH_BYTES)?;
         let _room = self.room(length).await?;
         let body = read(request.into_body(), length).await?;
-        let answer = self.node.push(decode(body).await?).await?;
+        let answer = self.node.push(decode(body, message::decode_push).await?).await?;
         Ok(message::encode_answer(&answer))
+    }
+
+    async fn take_piece(&self, request: Request) -> Result<Vec<u8>, Refusal> {
+        let length = check(request.headers(), MAX_PIECE_BYTES)?;
+        let _room = self.room(length).await?;
+        let body = read(request.into_body(), length).await?;
+        let piece = decode(body, state::decode_piece).await?;
+        let keys = piece.keys.len() as u64;
+        let answer = self.node.take_state(piece, length).await?;
+        if !matches!(answer.taken, Taken::Busy { .. }) {
+            self.node.state_received(keys, length as u64);
+        }
+        Ok(state::encode_answer(&answer))
     }
 
     async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
@@ -75,12 +101,12 @@ impl Endpoint {
     }
 }
 
-/// A push that was not taken. Nothing changed, except where the node was stopping.
+/// A push or piece that was not taken. Nothing changed, except where the node was stopping.
 enum Refusal {
     Rejected(Rejection),
     /// Try again later.
     Busy(String),
-    /// Not a push.
+    /// Not what it should be.
     Bad(StatusCode, String),
 }
 
@@ -135,7 +161,7 @@ fn ours() -> [(axum::http::HeaderName, &'static str); 1] {
 }
 
 /// Checks the head of a request; gives the length of its body.
-fn check(headers: &HeaderMap) -> Result<usize, Refusal> {
+fn check(headers: &HeaderMap, most_bytes: usize) -> Result<usize, Refusal> {
     if headers.get(CONTENT_TYPE).is_none_or(|found| found != message::CONTENT_TYPE) {
         let expected = format!("expected content of type {}", message::CONTENT_TYPE);
         return Err(Refusal::Bad(StatusCode::UNSUPPORTED_MEDIA_TYPE, expected));
@@ -143,8 +169,8 @@ fn check(headers: &HeaderMap) -> Result<usize, Refusal> {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     match length {
         None => Err(Refusal::Bad(StatusCode::LENGTH_REQUIRED, "expected a Content-Length".to_owned())),
-        Some(length) if length > MAX_PUSH_BYTES => {
-            let limit = format!("a push may have at most {MAX_PUSH_BYTES} bytes");
+        Some(length) if length > most_bytes => {
+            let limit = format!("it may have at most {most_bytes} bytes");
             Err(Refusal::Bad(StatusCode::PAYLOAD_TOO_LARGE, limit))
         }
         Some(length) => Ok(length),
@@ -153,7 +179,7 @@ fn check(headers: &HeaderMap) -> Result<usize, Refusal> {
 
 /// Reads a body of a known length. One that stops coming is given up: the network may have been cut.
 async fn read(body: Body, length: usize) -> Result<Vec<u8>, Refusal> {
-    let incomplete = |why: String| Refusal::Bad(StatusCode::BAD_REQUEST, format!("the push is incomplete: {why}"));
+    let incomplete = |why: String| Refusal::Bad(StatusCode::BAD_REQUEST, format!("it is incomplete: {why}"));
     let mut pieces = body.into_data_stream();
     let mut bytes = Vec::new();
     loop {
@@ -171,10 +197,18 @@ async fn read(body: Body, length: usize) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-async fn decode(body: Vec<u8>) -> Result<Push, Refusal> {
+async fn decode<T: Send + 'static>(
+    body: Vec<u8>,
+    decode: fn(&[u8]) -> Result<T, FormatError>,
+) -> Result<T, Refusal> {
     if body.len() <= MAX_DECODED_INLINE_BYTES {
-        return Ok(message::decode_push(&body)?);
+        return Ok(decode(&body)?);
     }
-    let decoded = tokio::task::spawn_blocking(move || message::decode_push(&body)).await;
-    Ok(decoded.map_err(|error| Refusal::Bad(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))??)
+    let decoded = tokio::task::spawn_blocking(move || decode(&body)).await;
+    Ok(decoded.map_err(|error| failed(&error))??)
+}
+
+/// Something here panicked.
+fn failed(error: &JoinError) -> Refusal {
+    Refusal::Bad(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }

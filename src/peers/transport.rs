@@ -1,4 +1,4 @@
-//! One peer's connection: a push goes out, its answer comes back, or the reason why not.
+//! One peer's connection: a push or a piece of a state goes out, its answer comes back, or the reason why not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,8 +13,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::failure::Failure;
 use super::resolver::SystemResolver;
-use super::{CALL, SenderOptions};
-use crate::format::message;
+use super::{CALL, STATE_CALL, SenderOptions};
+use crate::format::state::{self, StateAnswer};
+use crate::format::{FormatError, message};
 use crate::replica::Answer;
 
 /// How much of a push is handed to the connection at a time; that it takes the next piece is progress.
@@ -23,14 +24,19 @@ const PIECE_BYTES: usize = 64 << 10;
 /// The largest answer: version vectors, tens of bytes an entry.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
+/// How often a peer's network is asked whether it is there, while the peer works on an answer.
+const KEEPALIVE: Duration = Duration::from_secs(1);
+
 /// How much of an unexpected answer's body is shown.
 const MAX_SHOWN_BYTES: usize = 200;
 
 /// Reaches one peer over one connection at a time.
 pub(super) struct Transport {
-    url: String,
+    push_url: String,
+    state_url: String,
     connect_timeout: Duration,
     progress_timeout: Duration,
+    adopt_timeout: Duration,
     #[cfg(target_os = "linux")]
     unacknowledged_timeout: Duration,
     resolver: SystemResolver,
@@ -42,9 +48,11 @@ pub(super) struct Transport {
 impl Transport {
     pub(super) fn new(url: &str, options: &SenderOptions, resolver: SystemResolver) -> Self {
         Self {
-            url: format!("{url}{CALL}"),
+            push_url: format!("{url}{CALL}"),
+            state_url: format!("{url}{STATE_CALL}"),
             connect_timeout: options.connect_timeout,
             progress_timeout: options.progress_timeout,
+            adopt_timeout: options.adopt_timeout,
             #[cfg(target_os = "linux")]
             unacknowledged_timeout: options.unacknowledged_timeout,
             resolver,
@@ -54,13 +62,35 @@ impl Transport {
 
     /// Sends one push and waits for its answer.
     pub(super) async fn push(&mut self, body: Vec<u8>) -> Result<Answer, Failure> {
+        let url = self.push_url.clone();
+        self.exchange(&url, body.into(), self.progress_timeout, message::decode_answer).await
+    }
+
+    /// Sends one piece of a state and waits for its answer.
+    pub(super) async fn piece(&mut self, body: Bytes, is_last: bool) -> Result<StateAnswer, Failure> {
+        let url = self.state_url.clone();
+        let patience = if is_last { self.adopt_timeout } else { self.progress_timeout };
+        match self.exchange(&url, body, patience, state::decode_answer).await {
+            Err(Failure::Unexpected(StatusCode::NOT_FOUND, _)) => Err(Failure::TakesNoState),
+            other => other,
+        }
+    }
+
+    /// `patience`: how long nothing may move.
+    async fn exchange<T>(
+        &mut self,
+        url: &str,
+        body: Bytes,
+        patience: Duration,
+        decode: fn(&[u8]) -> Result<T, FormatError>,
+    ) -> Result<T, Failure> {
         let client = match self.client.take() {
             Some(client) => client,
             None => self.connect()?,
         };
         let progress = Arc::new(Progress::new());
-        let exchange = exchange(&client, &self.url, body.into(), self.connect_timeout, progress.clone());
-        let answer = progress.or_stalled(self.progress_timeout, exchange).await?;
+        let exchange = exchange(&client, url, body, self.connect_timeout, progress.clone());
+        let answer = decode(&progress.or_stalled(patience, exchange).await?)?;
         self.client = Some(client);
         Ok(answer)
     }
@@ -70,6 +100,8 @@ impl Transport {
         // A peer that is slow still acknowledges what it gets; a network that was cut does not.
         #[cfg(target_os = "linux")]
         let client = client.tcp_user_timeout(self.unacknowledged_timeout);
+        // Also while it is the peer's turn, which after a last piece may be for long.
+        let client = client.tcp_keepalive(KEEPALIVE).tcp_keepalive_interval(KEEPALIVE).tcp_keepalive_retries(3);
         client
             .connect_timeout(self.connect_timeout)
             .dns_resolver(self.resolver.clone())
@@ -90,7 +122,7 @@ async fn exchange(
     body: Bytes,
     connect_timeout: Duration,
     progress: Arc<Progress>,
-) -> Result<Answer, Failure> {
+) -> Result<Vec<u8>, Failure> {
     let failed = |error| Failure::of_request(error, connect_timeout);
     let request = client.post(url).header(CONTENT_TYPE, message::CONTENT_TYPE).header(CONTENT_LENGTH, body.len());
     let response = request.body(in_pieces(body, progress.clone())).send().await.map_err(failed)?;
@@ -99,7 +131,7 @@ async fn exchange(
     let is_ours = response.headers().get(CONTENT_TYPE).is_some_and(|found| found == message::CONTENT_TYPE);
     let body = read(response, &progress).await?;
     match status {
-        StatusCode::OK if is_ours => Ok(message::decode_answer(&body)?),
+        StatusCode::OK if is_ours => Ok(body),
         status if is_ours && !status.is_success() => Err(Failure::Rejected(message::decode_rejection(&body)?)),
         StatusCode::SERVICE_UNAVAILABLE => Err(Failure::Unavailable(shown(&body))),
         status => Err(Failure::Unexpected(status, shown(&body))),
