@@ -113,6 +113,13 @@ async fn print(watch: &Watch, mut events: Events, cursor: &mut Option<String>) -
                     other => format!("the node ended the watch: {}", other.unwrap_or_default()),
                 });
             }
+            "reset" => {
+                // Nothing goes on behind it.
+                *cursor = None;
+                let why = "the node was caught up by another node's whole state, and what changed with it is not told one by \
+                           one: read anew, and watch again";
+                return Err(Failure::NotDone(why.to_owned()));
+            }
             _ => {}
         }
         *cursor = id.or(cursor.take());

@@ -157,6 +157,7 @@ struct App {
     /// The watches that there may still be.
     watchers: Arc<Semaphore>,
     watched_log: WatchedLog,
+    run: watch::RunId,
     document: Document,
 }
 
@@ -175,6 +176,7 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
         walks: Arc::new(Semaphore::new(fingerprint::MAX_WALKS)),
         watchers: Arc::new(Semaphore::new(options.limits.watchers)),
         watched_log: WatchedLog::default(),
+        run: watch::RunId::new(),
         options,
     });
     finish(routes::routes().with_state(state), tracing, metrics)

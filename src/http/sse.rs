@@ -2,8 +2,8 @@
 //!
 //! The events of a stream are made by a task of its own, a piece at a time: one piece waits at most, besides what the
 //! connection holds. Promises: a stream ends when its client takes nothing for too long while there is something for it,
-//! and when the node stops; a last event `closed` says why, if the client is still there to read it. One that breaks off
-//! without it was cut by an error. Must not know what the events are about.
+//! and when the node stops; a last event `closed` (or `reset`) says why, if the client is still there to read it. One that
+//! breaks off without it was cut by an error. Must not know what the events are about.
 
 use std::fmt::Display;
 use std::future::pending;
@@ -30,6 +30,8 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// Why a stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
+    /// What was told is not what there is any more: the client has to begin anew.
+    Reset,
     /// The client does not keep up.
     TooSlow,
     /// The node is stopping.
@@ -131,9 +133,10 @@ impl<H: Unpin> Stream for Pieces<H> {
             return Poll::Ready(Some(Ok(piece)));
         }
         self.is_over = true;
-        let closed =
-            |reason: &str| Some(Ok(Bytes::from(format!("event: closed\ndata: {{\"reason\":\"{reason}\"}}\n\n"))));
+        let last = |event: &str, data: &str| Some(Ok(Bytes::from(format!("event: {event}\ndata: {{{data}}}\n\n"))));
+        let closed = |reason: &str| last("closed", &format!("\"reason\":\"{reason}\""));
         Poll::Ready(match self.ended.get() {
+            Some(Ended::Reset) => last("reset", ""),
             Some(Ended::TooSlow) => closed("too-slow"),
             Some(Ended::Stopping) => closed("stopping"),
             Some(Ended::Gone) => None,

@@ -21,6 +21,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use self::cursor::Cursor;
+pub(super) use self::cursor::RunId;
 use self::log::Batch;
 pub(super) use self::log::WatchedLog;
 use super::openapi::Cursors;
@@ -28,7 +29,9 @@ use super::openapi::refusals::refusals;
 use super::problem::{self, Kind, Problem};
 use super::sse::{self, Ended, Events};
 use super::{App, Shared, blocking, query};
+use crate::causality::Dot;
 use crate::node::NodeHandle;
+use crate::replica::{LEAP, View};
 use crate::storage::BatchLimit;
 
 /// What comes in this time after a batch goes out with the next one: under load each watch sends a hundred pieces a
@@ -38,12 +41,12 @@ const GATHER: Duration = Duration::from_millis(10);
 /// Events are sent together up to about so many bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
-refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadCursor, Kind::CursorGone]);
+refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadCursor, Kind::CursorGone, Kind::Stopping]);
 
 /// Every change of a prefix, exactly once and in causal order
 ///
-/// Server-sent events: `start`, then `change` for each write, `cursor` when nothing was to tell for long, and `closed` as
-/// the last. Each but that has an `id` to go on behind.
+/// Server-sent events: `start`, then `change` for each write, `cursor` when nothing was to tell for long, and `closed` or
+/// `reset` as the last. Each but these has an `id` to go on behind.
 #[utoipa::path(
     get, path = "/watch", operation_id = "watch", tag = "data",
     params(
@@ -59,14 +62,16 @@ pub(super) async fn watch(State(app): Shared, request: Request) -> Result<Respon
         let detail = "this node has as many watches as it may have";
         Problem::new(Kind::Overloaded, detail).with("limit", app.options.limits.watchers)
     })?;
-    let view = app.node.status().view;
-    let found = cursor_at(&app.node, given.map_or(view.position, Cursor::position)).await?;
-    let cursor = found.filter(|found| given.is_none_or(|given| given == *found)).ok_or_else(gone)?;
+    let view = current(&app.node).await?;
+    let cursor = match given {
+        Some(given) => resumed(&app, given).await?.ok_or_else(gone)?,
+        None => cursor_at(&app, view.position).await?,
+    };
 
     let context = app.tokens.of(&view.vector).text.clone();
     let first = sse::event("start", Some(&cursor), &Start { node: app.node.members().own.0, context });
     let prefix = prefix.unwrap_or_default().into();
-    let watch = Watch { app: app.clone(), prefix, cursor, told: Instant::now() };
+    let watch = Watch { app: app.clone(), prefix, cursor, adoptions: view.adoptions, told: Instant::now() };
     Ok(sse::answer(request.method(), &app.options, first, admitted, |events| watch.run(events)))
 }
 
@@ -78,21 +83,55 @@ struct Start {
 
 fn gone() -> Problem {
     let detail = "this node's log is not the cursor's, or does not have its op at that place: it is of another node, or of \
-                  before this node's volume was restored or wiped, or no longer kept; watch without a cursor, and read \
+                  before this node's volume was restored or wiped or it was caught up by another node's whole state, or no longer kept; \
+                  watch without a cursor, and read \
                   what there is with the context of the event 'start'";
     Problem::new(Kind::CursorGone, detail)
 }
 
-/// The cursor of a position, if the log has what it needs to go on from there.
-async fn cursor_at(node: &NodeHandle, position: u64) -> Result<Option<Cursor>, Problem> {
-    let (node, log) = (node.clone(), node.log_id());
-    let one = BatchLimit { ops: 1, bytes: 1 };
-    // The op that is there; where none is, the one that must come first.
-    let found = blocking(move || Ok(node.ops_after(position.saturating_sub(1), one)?.pop())).await?;
-    Ok(match found {
-        Some(op) if op.position == position => Some(Cursor::Behind { position, dot: op.dot, log }),
-        other => (position == 0 && other.is_none_or(|first| first.position == 1)).then_some(Cursor::Start),
+/// What is visible. Between the moment when a peer's state was put in the place of this node's and when that is published,
+/// waits for it.
+async fn current(node: &NodeHandle) -> Result<Arc<View>, Problem> {
+    let view = node.status().view;
+    match node.log_start() {
+        start if view.position < start => {
+            let stopping = || Problem::new(Kind::Stopping, "this node is stopping");
+            node.advanced(start - 1).await.ok_or_else(stopping)
+        }
+        _ => Ok(view),
+    }
+}
+
+/// The cursor of a visible position.
+async fn cursor_at(app: &App, position: u64) -> Result<Cursor, Problem> {
+    let log = app.node.log_id();
+    Ok(match op_at(&app.node, position).await? {
+        Some(dot) => Cursor::Behind { position, dot, log },
+        None if position == 0 => Cursor::Start,
+        None => Cursor::Here { position, run: app.run, log },
     })
+}
+
+/// The same cursor, if the log goes on behind it without a gap.
+async fn resumed(app: &App, given: Cursor) -> Result<Option<Cursor>, Problem> {
+    let Some(has_start) = given.position().checked_sub(app.node.log_start()) else { return Ok(None) };
+    let log_id = app.node.log_id();
+    let is_good = match given {
+        Cursor::Start => has_start == 0,
+        Cursor::Behind { position, dot, log } => log == log_id && op_at(&app.node, position).await? == Some(dot),
+        Cursor::Here { position, run, log } => {
+            log == log_id && run == app.run && position <= app.node.status().view.position
+        }
+    };
+    Ok(is_good.then_some(given))
+}
+
+/// The op that is at a position of the log.
+async fn op_at(node: &NodeHandle, position: u64) -> Result<Option<Dot>, Problem> {
+    let Some(before) = position.checked_sub(1) else { return Ok(None) };
+    let (node, one) = (node.clone(), BatchLimit { ops: 1, bytes: 1 });
+    let found = blocking(move || Ok(node.ops_after(before, one)?.pop())).await?;
+    Ok(found.filter(|op| op.position == position).map(|op| op.dot))
 }
 
 /// One watch.
@@ -101,6 +140,8 @@ struct Watch {
     prefix: Arc<str>,
     /// Behind all that was looked at.
     cursor: Cursor,
+    /// How many states of peers had been merged into this node's when it began.
+    adoptions: u64,
     /// When its client was last told something.
     told: Instant,
 }
@@ -124,10 +165,13 @@ impl Watch {
             advanced = node.advanced(position) => advanced.ok_or(Ended::Stopping)?,
             () = sleep_until(silent_until) => return self.tell(self.cursor_event(), events).await,
         };
+        if view.adoptions != self.adoptions {
+            return Err(Ended::Reset);
+        }
         let began = Instant::now();
         let read = watched_log.after(node, position, view.position, &prefix).await;
-        // What is no longer there was not taken in time. Errors are in the log of this process.
-        let Batch { changes, end } = read.map_err(|_| Ended::Failed)?.ok_or(Ended::TooSlow)?;
+        // Errors are in the log of this process.
+        let Batch { changes, end } = read.map_err(|_| Ended::Failed)?.ok_or_else(|| self.lost())?;
         let mut piece = Vec::new();
         for event in changes.iter().filter_map(|change| change.event(&prefix)) {
             piece.extend_from_slice(&event);
@@ -145,6 +189,15 @@ impl Watch {
             sleep_until(began + GATHER).await;
         }
         Ok(())
+    }
+
+    /// Why the log does not have any more what comes next.
+    fn lost(&self) -> Ended {
+        // Only a state that is adopted makes positions leap; it may not be published yet.
+        match self.app.node.log_start().saturating_sub(self.cursor.position()) {
+            LEAP.. => Ended::Reset,
+            _ => Ended::TooSlow,
+        }
     }
 
     fn cursor_event(&self) -> Bytes {

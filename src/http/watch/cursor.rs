@@ -1,9 +1,13 @@
 //! Cursors: a log, a place in it and the op that is there, as text. Opaque to clients.
 //!
+//! Where a log goes on after a peer's state was merged into the node's, or where all before was dropped, there is no op to
+//! name. A cursor of such a place is good only as long as its node runs: nobody can put a copy back meanwhile.
+//!
 //! The op alone does not tell whose log it is: it often has the same place at several nodes, behind others in another
 //! order. The log alone does not tell that it is as it was: a copy that is put back has the id of the original.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
 
 use axum::http::{HeaderMap, HeaderName};
@@ -21,6 +25,20 @@ pub(super) enum Cursor {
     Start,
     /// Behind this op of this log.
     Behind { position: u64, dot: Dot, log: LogId },
+    /// Behind a place of this log without an op, in this run of the node.
+    Here { position: u64, run: RunId, log: LogId },
+}
+
+/// Names a run of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) struct RunId(u64);
+
+impl RunId {
+    /// One that no other run has.
+    pub(in crate::http) fn new() -> Self {
+        // Other keys each time, so another number.
+        Self(RandomState::new().hash_one(()))
+    }
 }
 
 impl Cursor {
@@ -43,7 +61,7 @@ impl Cursor {
     pub(super) fn position(self) -> u64 {
         match self {
             Self::Start => 0,
-            Self::Behind { position, .. } => position,
+            Self::Behind { position, .. } | Self::Here { position, .. } => position,
         }
     }
 }
@@ -57,6 +75,7 @@ impl fmt::Display for Cursor {
         match self {
             Self::Start => f.write_str("0"),
             Self::Behind { position, dot, log } => write!(f, "{position}-{dot}-{log}"),
+            Self::Here { position, run, log } => write!(f, "{position}-{:016x}-{log}", run.0),
         }
     }
 }
@@ -67,12 +86,13 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, ()> {
         let parse = || {
             let (position, rest) = text.split_once('-')?;
-            let (dot, log) = rest.split_once('-')?;
-            Some(Self::Behind {
-                position: position.parse().ok().filter(|position| *position > 0)?,
-                dot: dot.parse().ok()?,
-                log: LogId(u64::from_str_radix(log, 16).ok()?),
-            })
+            let (there, log) = rest.split_once('-')?;
+            let position = position.parse().ok().filter(|position| *position > 0)?;
+            let log = LogId(u64::from_str_radix(log, 16).ok()?);
+            if let Ok(run) = u64::from_str_radix(there, 16) {
+                return Some(Self::Here { position, run: RunId(run), log });
+            }
+            Some(Self::Behind { position, dot: there.parse().ok()?, log })
         };
         let cursor = if text == "0" { Some(Self::Start) } else { parse() };
         // Only the one spelling that this node gives.
@@ -91,6 +111,8 @@ mod tests {
         let log = "0123456789abcdef";
         let longest = format!("18446744073709551615-4294967295.ffffffffffffffff.9-{log}");
         for text in ["0", &format!("7-0.00c0ffee00c0ffee.7-{log}"), &longest, "7-0.00c0ffee00c0ffee.7-0000000000000000"]
+            .into_iter()
+            .chain([&*format!("7-fedcba9876543210-{log}"), &format!("7-0000000000000001-{log}")])
         {
             assert_eq!(text.parse::<Cursor>().unwrap().to_string(), text);
         }
@@ -99,6 +121,11 @@ mod tests {
         }
         for (place, log) in [
             ("0-0.00c0ffee00c0ffee.7", log),
+            ("0-fedcba9876543210", log),
+            ("7-fedcba987654321", log),
+            ("7-fedcba9876543210f", log),
+            ("7-FEDCBA9876543210", log),
+            ("7-+edcba9876543210", log),
             ("+7-0.00c0ffee00c0ffee.7", log),
             ("07-0.00c0ffee00c0ffee.7", log),
             ("7-0.00C0FFEE00C0FFEE.7", log),
