@@ -155,7 +155,9 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
     let urls = config.peers.iter().map(|peer| peer.url.clone()).collect();
     let (orders, questions) = (std::mem::take(&mut running.orders), std::mem::take(&mut running.questions));
     // They end with the node; dropped with this function, whatever is left of them.
-    let _senders = peers::spawn(urls, orders, questions, running.handle.clone(), observer, SenderOptions::default());
+    let state_bytes_per_second = NonZero::new(config.replication.state_bytes_per_second);
+    let options = SenderOptions { state_bytes_per_second, ..SenderOptions::default() };
+    let _senders = peers::spawn(urls, orders, questions, running.handle.clone(), observer, options);
     let (stop, _) = watch::channel(false);
     let workers = Workers::start(available_parallelism().map_or(1, NonZero::get), node::run_courier);
     let workers = Arc::new(workers.map_err(system("can't start the threads that serve"))?);

@@ -79,6 +79,11 @@ pub const SETTINGS: &[Setting] = &[
         Some("201326592"),
         "Memory for caches: three eighths for keys that are read often, as much for what writes have to know, the rest for the engine's blocks",
     ),
+    setting(
+        "state_max_bytes_per_second",
+        Some("67108864"),
+        "How fast this node's whole state is sent to a peer that lacks ops which the log does not have any more; 0: as fast as it goes",
+    ),
     setting("forward_after_ms", Some("500"), "When a peer gets no ops of a third node for so long, forward them"),
     setting(
         "digest_interval_ms",

@@ -133,6 +133,8 @@ pub struct Replication {
     pub delivery_buffer_ops: usize,
     /// How many bytes of keys and values may wait in the delivery buffer.
     pub delivery_buffer_bytes: usize,
+    /// How many bytes of this node's whole state go to one peer in a second at most; 0: as many as get through.
+    pub state_bytes_per_second: u64,
 }
 
 /// No longer key can be stored.
@@ -234,10 +236,12 @@ fn take_replication(values: &mut Values) -> Option<Replication> {
     let digest_interval_ms = values.number("digest_interval_ms", Count::new(10, 600_000));
     let delivery_buffer_ops = values.number("max_delivery_buffer_ops", Count::new(1, 100_000_000));
     let delivery_buffer_bytes = values.number("max_delivery_buffer_bytes", Count::new(1 << 20, 1 << 36));
+    let state_bytes_per_second = values.number("state_max_bytes_per_second", Count::new(0, 1 << 40));
     Some(Replication {
         forward_after_ms: forward_after_ms?,
         digest_interval_ms: digest_interval_ms?,
         delivery_buffer_ops: delivery_buffer_ops? as usize,
         delivery_buffer_bytes: delivery_buffer_bytes? as usize,
+        state_bytes_per_second: state_bytes_per_second?,
     })
 }

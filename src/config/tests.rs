@@ -58,6 +58,7 @@ fn id_and_peers_are_all_it_takes() {
         digest_interval_ms: 500,
         delivery_buffer_ops: 65_536,
         delivery_buffer_bytes: 64 << 20,
+        state_bytes_per_second: 64 << 20,
     };
     assert_eq!(config.replication, replication);
     assert!(config.warnings.is_empty());
