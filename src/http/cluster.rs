@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::openapi::refusals::refusals;
 use super::problem::{self, Kind, Problem};
 use super::sse::{self, Ended, Events};
-use super::status::{WayView, vector};
+use super::status::{TransferView, WayView, vector};
 use super::view::{self, time};
 use super::{App, Shared, blocking, query};
 use crate::causality::WallMs;
@@ -83,6 +83,9 @@ struct FactsView {
     /// Ops that can't be shown yet.
     delivery_buffer: u64,
     log_ops: u64,
+    /// Another node's whole state on its way to it; `null`: none is.
+    #[schema(required)]
+    catching_up: Option<TransferView>,
     vector: BTreeMap<String, u64>,
     links: Vec<LinkFactsView>,
 }
@@ -131,7 +134,8 @@ impl From<&Facts> for FactsView {
             read_only: facts.read_only,
             waiting_requests: facts.waiting_requests,
             delivery_buffer: facts.waiting_ops,
-            log_ops: facts.position,
+            log_ops: facts.log_ops.unwrap_or(facts.position),
+            catching_up: facts.catching_up.map(TransferView::from),
             vector: vector(facts.vector.iter().copied()),
             links: facts.links.iter().map(LinkFactsView::from).collect(),
         }

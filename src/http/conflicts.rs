@@ -74,5 +74,5 @@ fn page(app: &App, Wanted { prefix, mut after, limit }: Wanted) -> Result<Respon
     let more = shown.len() < found.len() || !snapshot.conflicts(&prefix, after.as_deref(), 1)?.is_empty();
     let next = shown.last().filter(|_| more).map(KeySiblings::key);
     let token = app.tokens.of(snapshot.vector());
-    Ok(view::json_with_context(&Page { keys: &shown, context: &token.text, next }, &token.text))
+    Ok(view::json_of_state(&app.node, &Page { keys: &shown, context: &token.text, next }, &token.text))
 }

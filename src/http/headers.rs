@@ -11,6 +11,8 @@ use crate::replica::MAX_IDEMPOTENCY_KEY_BYTES;
 
 pub(super) const CAUSAL_CONTEXT: HeaderName = HeaderName::from_static("causal-context");
 pub(super) const CAUSEWAY_SIBLINGS: HeaderName = HeaderName::from_static("causeway-siblings");
+/// That the answer is of a state into which a peer's whole state has not been merged yet that is on its way.
+pub(super) const CAUSEWAY_CATCHING_UP: HeaderName = HeaderName::from_static("causeway-catching-up");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");

@@ -60,7 +60,7 @@ pub(super) async fn keys(State(app): Shared, request: Request) -> Result<Respons
     let wanted = Wanted::of(&app, request.uri(), request.headers()).await?;
     blocking(move || {
         let page = page(&app, wanted)?;
-        Ok(view::json_with_context(&page, &page.context))
+        Ok(view::json_of_state(&app.node, &page, &page.context))
     })
     .await
 }

@@ -13,6 +13,7 @@ use super::problem::{self, Kind, Problem};
 use super::session::{self, Session};
 use super::view::{self, KeySiblings, Resolve, Room};
 use super::{Shared, blocking, body, json, query};
+use crate::node::NodeHandle;
 use crate::replica::{Key, Value};
 use crate::storage::Snapshot;
 
@@ -93,14 +94,15 @@ pub(super) async fn read_many(State(app): Shared, request: Request) -> Result<Re
         let snapshot = app.node.snapshot()?;
         let token = app.tokens.of(snapshot.vector());
         match resolve {
-            Resolve::All => all(&*snapshot, &keys, room, &token.text),
-            one => plain(&*snapshot, &keys, one, room, &token.text),
+            Resolve::All => all(&app.node, &*snapshot, &keys, room, &token.text),
+            one => plain(&app.node, &*snapshot, &keys, one, room, &token.text),
         }
     })
     .await
 }
 
 fn plain(
+    node: &NodeHandle,
     snapshot: &dyn Snapshot,
     keys: &[Key],
     resolve: Resolve,
@@ -120,10 +122,16 @@ fn plain(
         }
         answer.values.insert(key, value);
     }
-    Ok(view::json_with_context(&Answer::Plain(answer), context))
+    Ok(view::json_of_state(node, &Answer::Plain(answer), context))
 }
 
-fn all(snapshot: &dyn Snapshot, keys: &[Key], mut room: Room, context: &str) -> Result<Response, Problem> {
+fn all(
+    node: &NodeHandle,
+    snapshot: &dyn Snapshot,
+    keys: &[Key],
+    mut room: Room,
+    context: &str,
+) -> Result<Response, Problem> {
     let mut shown = Vec::new();
     for key in keys {
         let view = KeySiblings::new(key, &snapshot.siblings(key)?, Resolve::All, &mut room);
@@ -133,5 +141,5 @@ fn all(snapshot: &dyn Snapshot, keys: &[Key], mut room: Room, context: &str) -> 
         shown.push(view);
     }
     let left_out = &keys[shown.len()..];
-    Ok(view::json_with_context(&Answer::All(All { keys: &shown, context, left_out }), context))
+    Ok(view::json_of_state(node, &Answer::All(All { keys: &shown, context, left_out }), context))
 }

@@ -14,8 +14,9 @@ use super::openapi::{IfNoneMatch, SessionHeaders};
 use super::problem::{self, Kind, Problem};
 use super::session::{self, Session};
 use super::tokens::StateToken;
-use super::view::{KeySiblings, NO_STORE, Resolve, Room};
+use super::view::{KeySiblings, NO_STORE, Resolve, Room, mark_catching_up};
 use super::{Shared, query};
+use crate::node::NodeHandle;
 use crate::replica::Siblings;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -81,14 +82,14 @@ pub(super) async fn read(State(app): Shared, request: Request) -> Result<Respons
     let token = app.tokens.of(snapshot.vector());
     let Some(shown) = resolve.shown(&siblings) else {
         return Ok(Shown { status: StatusCode::NOT_FOUND, body: "key not found".into(), kind: TEXT, etag: None }
-            .with_state(&token, 0));
+            .with_state(&app.node, &token, 0));
     };
     let (body, kind) = if resolve == Resolve::All || headers::wants_json(headers) {
         (all(&key, resolve, &siblings, &token.text, app.options.limits.answer_bytes), JSON)
     } else {
         (Bytes::copy_from_slice(shown.value.as_bytes()), TEXT)
     };
-    Ok(Shown::of(body, kind, headers).with_state(&token, siblings.len()))
+    Ok(Shown::of(body, kind, headers).with_state(&app.node, &token, siblings.len()))
 }
 
 /// All siblings of the key, with the context also in the body: it is part of what is shown.
@@ -122,7 +123,7 @@ impl Shown {
         Self { status: StatusCode::OK, body, kind, etag: Some(etag) }
     }
 
-    fn with_state(self, token: &StateToken, siblings: usize) -> Response {
+    fn with_state(self, node: &NodeHandle, token: &StateToken, siblings: usize) -> Response {
         let mut response = (self.status, self.body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, self.kind);
@@ -132,6 +133,7 @@ impl Shown {
         if let Some(etag) = self.etag {
             headers.insert(ETAG, etag);
         }
+        mark_catching_up(node, headers);
         response
     }
 }

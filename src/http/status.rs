@@ -14,7 +14,7 @@ use super::problem::{self, Kind, Problem};
 use super::view::{self, NO_STORE, time};
 use super::{Shared, blocking, query};
 use crate::causality::{Dot, WallMs};
-use crate::format::facts::LinkFacts;
+use crate::format::facts::{LinkFacts, TransferFacts};
 use crate::node::NodeHandle;
 use crate::replica::View;
 
@@ -41,7 +41,36 @@ struct Report {
     waiting_requests: u64,
     delivery_buffer: DeliveryBuffer,
     received_ops: ReceivedOps,
+    /// Another node's whole state on its way to this one; `null`: none is.
+    #[schema(required)]
+    catching_up: Option<TransferView>,
     peers: Vec<Peer>,
+}
+
+/// How far a node's whole state on its way to another is.
+#[derive(Serialize, PartialEq, ToSchema)]
+#[schema(as = StateTransfer)]
+pub(super) struct TransferView {
+    /// The other node.
+    peer: u32,
+    #[schema(format = DateTime)]
+    began: String,
+    /// Keys and bytes that went over.
+    keys: u64,
+    bytes: u64,
+    /// About how many keys there are altogether.
+    all_keys: u64,
+    /// About how long the rest takes; `null` while that can't be told.
+    #[schema(required)]
+    left_seconds: Option<f64>,
+}
+
+impl From<TransferFacts> for TransferView {
+    fn from(facts: TransferFacts) -> Self {
+        let TransferFacts { peer, began_ms, keys, bytes, all_keys, left_ms } = facts;
+        let left_seconds = left_ms.map(|ms| ms as f64 / 1e3);
+        Self { peer, began: time(WallMs(began_ms)), keys, bytes, all_keys, left_seconds }
+    }
 }
 
 /// Ops that were received and can't be made visible yet.
@@ -92,6 +121,9 @@ pub(super) struct WayView {
     /// When the first of them was accepted.
     #[schema(required, format = DateTime)]
     oldest_waiting: Option<String>,
+    /// This node's whole state on its way there, because it lacks ops that the log does not have any more; `null`: it is not.
+    #[schema(required)]
+    state_transfer: Option<TransferView>,
 }
 
 refusals!(StatusRefusals: query::NONE_KNOWN, problem::OF_STORE);
@@ -131,6 +163,7 @@ fn report(node: &NodeHandle) -> Result<Report, Problem> {
             redundant: view.redundant_ops,
             pushes: view.received_pushes,
         },
+        catching_up: facts.catching_up.map(TransferView::from),
         peers: facts.links.iter().map(Peer::from).collect(),
     })
 }
@@ -161,6 +194,7 @@ impl From<&LinkFacts> for WayView {
             ops_to_ship: link.ops_to_ship,
             bytes_to_ship: link.bytes_to_ship,
             oldest_waiting: time(link.oldest_waiting_ms),
+            state_transfer: link.state_transfer.map(TransferView::from),
         }
     }
 }

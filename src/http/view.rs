@@ -2,16 +2,17 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::headers::{CAUSAL_CONTEXT, token_value};
+use super::headers::{CAUSAL_CONTEXT, CAUSEWAY_CATCHING_UP, token_value};
 use super::problem::Problem;
 use super::query::bad_value;
 use crate::causality::WallMs;
+use crate::node::NodeHandle;
 use crate::replica::{Op, Sibling, Siblings, TraceContext, Value};
 
 /// Which sibling a read shows.
@@ -163,6 +164,21 @@ pub(super) fn json_with_context(body: &impl Serialize, token: &str) -> Response 
     let mut response = json(body);
     response.headers_mut().insert(CAUSAL_CONTEXT, token_value(token));
     response
+}
+
+/// The same as an answer to a read of a node's state.
+pub(super) fn json_of_state(node: &NodeHandle, body: &impl Serialize, token: &str) -> Response {
+    let mut response = json_with_context(body, token);
+    mark_catching_up(node, response.headers_mut());
+    response
+}
+
+/// Says so in an answer to a read if a peer's whole state is on its way to the node: it may lack what is older than
+/// what it has.
+pub(super) fn mark_catching_up(node: &NodeHandle, headers: &mut HeaderMap) {
+    if node.is_filling() {
+        headers.insert(CAUSEWAY_CATCHING_UP, HeaderValue::from_static("1"));
+    }
 }
 
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

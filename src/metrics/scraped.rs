@@ -11,7 +11,7 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 
 use super::{MetricsOptions, UNIQUE, seconds_since};
 use crate::causality::WallMs;
-use crate::node::{NodeHandle, wall_now};
+use crate::node::{NodeHandle, StateProgress, StateTotals, Status, wall_now};
 use crate::replica::{LinkView, OpRange, View};
 
 /// Looks a node's states up.
@@ -148,6 +148,66 @@ impl Scraped {
         families.counter("causeway_received_pushes_total", pushes, &[], view.received_pushes);
     }
 
+    fn of_state_transfers(status: &Status, families: &mut Families) {
+        let StateTotals { sent_keys, sent_bytes, received_keys, received_bytes } = status.moved;
+        families.counter(
+            "causeway_state_transfer_sent_keys_total",
+            "Keys of this node's state that peers took which lack ops that the log does not have any more.",
+            &[],
+            sent_keys,
+        );
+        families.counter(
+            "causeway_state_transfer_sent_bytes_total",
+            "Bytes of the pieces with these keys.",
+            &[],
+            sent_bytes,
+        );
+        families.counter(
+            "causeway_state_transfer_received_keys_total",
+            "Keys of peers' states that this node took.",
+            &[],
+            received_keys,
+        );
+        families.counter(
+            "causeway_state_transfer_received_bytes_total",
+            "Bytes of the pieces with those keys.",
+            &[],
+            received_bytes,
+        );
+        families.counter(
+            "causeway_state_transfer_adoptions_total",
+            "How often a peer's state was merged into this node's.",
+            &[],
+            status.view.adoptions,
+        );
+        families.gauge(
+            "causeway_state_transfer_receiving",
+            "1 while a peer's state is on its way to this node.",
+            f64::from(status.filling.is_some()),
+        );
+        families.gauge(
+            "causeway_state_transfer_receiving_keys_left",
+            "About how many of its keys are still to come.",
+            status.filling.map_or(0, keys_left) as f64,
+        );
+    }
+
+    fn of_sending(sending: Option<StateProgress>, label: &str, families: &mut Families) {
+        let peer = [("peer", label)];
+        families.labelled(
+            "causeway_state_transfer_sending",
+            "1 while this node's state is on its way to the peer.",
+            &peer,
+            f64::from(sending.is_some()),
+        );
+        families.labelled(
+            "causeway_state_transfer_sending_keys_left",
+            "About how many of its keys are still to be sent to the peer.",
+            &peer,
+            sending.map_or(0, keys_left) as f64,
+        );
+    }
+
     fn of_peer(&self, view: &View, link: &LinkView, label: &str, families: &mut Families) {
         let peer = [("peer", label)];
         let lacks = view.lacks(link);
@@ -204,16 +264,23 @@ impl Collector for Scraped {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let mut families = Families::default();
-        let view = self.handle.status().view;
+        let status = self.handle.status();
+        let view = status.view.clone();
         self.of_node(&view, &mut families);
         self.of_storage(&mut families);
         self.of_queues(&view, &mut families);
         Self::of_received(&view, &mut families);
-        for (link, peer) in view.links.iter().zip(&self.options.peers) {
+        Self::of_state_transfers(&status, &mut families);
+        for ((link, peer), sending) in view.links.iter().zip(&self.options.peers).zip(&status.sending) {
             self.of_peer(&view, link, &peer.label(), &mut families);
+            Self::of_sending(*sending, &peer.label(), &mut families);
         }
         families.0
     }
+}
+
+fn keys_left(progress: StateProgress) -> u64 {
+    progress.all_keys.saturating_sub(progress.keys)
 }
 
 /// Readings, in families of a name. What has the same name is added one after the other.

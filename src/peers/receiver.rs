@@ -197,10 +197,7 @@ async fn read(body: Body, length: usize) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-async fn decode<T: Send + 'static>(
-    body: Vec<u8>,
-    decode: fn(&[u8]) -> Result<T, FormatError>,
-) -> Result<T, Refusal> {
+async fn decode<T: Send + 'static>(body: Vec<u8>, decode: fn(&[u8]) -> Result<T, FormatError>) -> Result<T, Refusal> {
     if body.len() <= MAX_DECODED_INLINE_BYTES {
         return Ok(decode(&body)?);
     }

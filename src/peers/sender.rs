@@ -250,13 +250,7 @@ impl Sender {
         }
     }
 
-    fn tell(
-        &self,
-        expected: Option<NodeId>,
-        started: SystemTime,
-        ops: &[OpRange],
-        outcome: Result<&Answer, &Failure>,
-    ) {
+    fn tell(&self, expected: Option<NodeId>, started: SystemTime, ops: &[OpRange], outcome: Result<&Answer, &Failure>) {
         self.handle.tried(self.link, outcome.err().map(Failure::to_string));
         let (node, error) = match outcome {
             Ok(answer) => (Some(answer.receiver.node), None),

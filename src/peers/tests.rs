@@ -14,6 +14,7 @@ use super::transport::Transport;
 use super::*;
 use crate::causality::{NodeId, VersionVector};
 use crate::format::message;
+use crate::format::state::{self, StateAnswer, Taken};
 use crate::replica::{Answer, Rejection, Statement};
 
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -96,6 +97,39 @@ async fn every_failure_has_its_word() {
     // Where no name server answers, the look-up takes as long as a connection may.
     let unknown = fails("http://no-such-node.invalid:7000").await;
     assert!(["lookup", "connect-timeout"].contains(&unknown.error_type()), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_peer_of_a_version_without_state_transfer_is_told_from_one_that_is_not_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        let read = connection.read(&mut request).await.unwrap();
+        assert!(request[..read].starts_with(b"POST /replication/v1/state HTTP/1.1\r\n"));
+        connection.write_all(&response("404 Not Found", "application/problem+json", b"{}")).await.unwrap();
+    });
+    let failure = transport(&url).piece(b"piece".to_vec().into(), false).await.unwrap_err();
+    assert_eq!(failure.error_type(), "takes-no-state");
+    assert!(failure.to_string().contains("upgrade it"), "{failure}");
+}
+
+#[tokio::test]
+async fn the_last_piece_may_be_answered_late() {
+    let answer = StateAnswer { answer: an_answer(), taken: Taken::All };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let late = response("200 OK", message::CONTENT_TYPE, &state::encode_answer(&answer));
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        let _ = connection.read(&mut request).await.unwrap();
+        sleep(PROGRESS_TIMEOUT * 2).await;
+        connection.write_all(&late).await.unwrap();
+        sleep(PROGRESS_TIMEOUT * 8).await;
+    });
+    assert_eq!(transport(&url).piece(b"piece".to_vec().into(), true).await.unwrap(), answer);
 }
 
 #[tokio::test]

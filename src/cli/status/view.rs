@@ -38,7 +38,27 @@ struct Facts {
     read_only: bool,
     waiting_requests: u64,
     delivery_buffer: u64,
+    catching_up: Option<Transfer>,
     links: Vec<Link>,
+}
+
+/// A node's whole state on its way to another.
+#[derive(Clone, Debug, Deserialize)]
+struct Transfer {
+    peer: u32,
+    keys: u64,
+    all_keys: u64,
+    left_seconds: Option<f64>,
+}
+
+impl Transfer {
+    /// How far it is.
+    fn shown(&self) -> String {
+        // How many there are is about right only.
+        let percent = (self.keys * 100).checked_div(self.all_keys).unwrap_or(0).min(99);
+        let left = self.left_seconds.and_then(|left| Duration::try_from_secs_f64(left).ok());
+        left.map_or(format!("{percent} %"), |left| format!("{percent} %, {} left", duration(left)))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -51,6 +71,7 @@ struct Link {
     ops_to_ship: u64,
     bytes_to_ship: u64,
     oldest_waiting: Option<String>,
+    state_transfer: Option<Transfer>,
     latency_ms: Option<Latency>,
 }
 
@@ -96,6 +117,9 @@ impl Cluster {
             (_, Some(Link { away_since: Some(since), .. })) => self.away(since),
             (Some(facts), _) if facts.read_only => Cell::styled("read-only", BAD),
             (_, None) if !node.is_self => Cell::styled("unknown", WAITING),
+            (Some(Facts { catching_up: Some(transfer), .. }), _) => {
+                Cell::styled(format!("catching up from {}, {}", transfer.peer, transfer.shown()), WAITING)
+            }
             _ => Cell::styled("up", GOOD),
         }
     }
@@ -116,9 +140,12 @@ impl Cluster {
         let mut table = Table::new(&head);
         for (node, facts) in self.nodes.iter().filter_map(|node| Some((node, node.facts.as_ref()?))) {
             for link in &facts.links {
-                let waiting = match link.ops_to_ship {
-                    0 => Cell::from("-"),
-                    ops => Cell::styled(format!("{}, {}", counted(ops, "op"), bytes(link.bytes_to_ship)), WAITING),
+                let waiting = match (&link.state_transfer, link.ops_to_ship) {
+                    (Some(transfer), _) => Cell::styled(format!("whole state, {}", transfer.shown()), WAITING),
+                    (None, 0) => Cell::from("-"),
+                    (None, ops) => {
+                        Cell::styled(format!("{}, {}", counted(ops, "op"), bytes(link.bytes_to_ship)), WAITING)
+                    }
                 };
                 let oldest = link.oldest_waiting.as_ref().map(|at| self.since(at));
                 let latency = link.latency_ms.as_ref().map(|ms| format!("{:.1} / {:.1} ms", ms.p50, ms.p99));
@@ -278,6 +305,30 @@ mod tests {
         assert_eq!(shown[4], "1|up|0.1.0|12|1|1.5 MiB|0 ops|0|now|http://node1:7000");
         assert_eq!(shown[8], "0|1|up, one way|-|-|1.2 / 3.5 ms|now");
         assert_eq!(shown[10], "1|0|away 37 s|12 ops, 23.4 KiB|5 min|-|now|refused");
+    }
+
+    #[test]
+    fn a_state_on_its_way_is_told_where_it_comes_from_and_where_it_goes() {
+        let transfer = |peer: u32, left: Option<f64>| {
+            json!({
+                "peer": peer, "began": "2026-11-24T14:09:00.000Z", "keys": 250, "bytes": 9_000, "all_keys": 1_000,
+                "left_seconds": left,
+            })
+        };
+        let mut way = link(1, None, 12);
+        way["state_transfer"] = transfer(1, Some(90.4));
+        let mut filled = facts(&[]);
+        filled["catching_up"] = transfer(0, None);
+        let cluster = json!({
+            "node": 0, "cluster": "causeway", "at": "2026-11-24T14:10:00.000Z", "traces_url": null, "nodes": [
+                {"node": 0, "address": null, "self": true, "age_ms": 0, "facts": facts(&[way])},
+                {"node": 1, "address": "http://node1:7000", "self": false, "age_ms": 20, "facts": filled},
+            ],
+        });
+        let cluster: Cluster = serde_json::from_value(cluster).unwrap();
+        let text = anstream::adapter::strip_str(&cluster.to_string()).to_string();
+        assert!(text.contains("  catching up from 0, 25 %  "), "{text}");
+        assert!(text.contains("  whole state, 25 %, 90 s left  "), "{text}");
     }
 
     #[test]

@@ -106,13 +106,23 @@ fn whole(bounds: Map<String, Value>) -> Value {
     document
 }
 
+/// Headers that are not on every answer of their kind.
+const SOMETIMES: [&str; 2] = ["Causeway-Catching-Up", "Idempotency-Replayed"];
+
 /// Adds what goes for every answer. A header that is named is there, unless it says otherwise.
 fn complete(operation: &mut Value) {
     if let Some(body) = operation.get_mut("requestBody") {
         body["required"] = true.into();
     }
+    let reads = ["read", "read_many", "keys", "conflicts"].iter().any(|read| operation["operationId"] == *read);
     for answer in operation["responses"].as_object_mut().into_iter().flat_map(Map::values_mut) {
         if answer["headers"].get("Causal-Context").is_some() {
+            if reads {
+                answer["headers"]["Causeway-Catching-Up"] = json!({
+                    "description": "While another node's whole state is on its way to this one, which lacks older writes until then",
+                    "schema": {"type": "string", "const": "1"},
+                });
+            }
             for call in ["read", "read_many", "set", "keys"] {
                 answer["links"][call] = json!({"$ref": format!("#/components/links/{call}")});
             }
@@ -121,7 +131,7 @@ fn complete(operation: &mut Value) {
         answer["headers"]["Cache-Control"] = no_store;
         for (name, header) in answer["headers"].as_object_mut().into_iter().flatten() {
             if header.get("required").is_none() {
-                header["required"] = (name != "Idempotency-Replayed").into();
+                header["required"] = (!SOMETIMES.contains(&name.as_str())).into();
             }
         }
     }
