@@ -3,5 +3,6 @@
 
 mod endpoint;
 mod node;
+mod state;
 mod traces;
 mod ways;

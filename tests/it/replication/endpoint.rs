@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use causeway::causality::{Dot, Hlc, Incarnation, NodeId, Origin, VersionVector, WallMs};
-use causeway::format::{message, op};
-use causeway::peers::CALL;
-use causeway::replica::{Entry, Op, Push, Rejection, Statement};
+use causeway::causality::{Ancestry, Dot, Hlc, Incarnation, NodeId, Origin, VersionVector, WallMs};
+use causeway::format::state::{self, StateHead};
+use causeway::format::{message, op, siblings};
+use causeway::peers::{CALL, STATE_CALL};
+use causeway::replica::{Entry, Op, Push, Rejection, Sibling, Siblings, Statement};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder};
 
@@ -106,6 +107,47 @@ async fn what_is_no_push_for_this_node_is_refused_and_changes_nothing() {
         assert_eq!(message::decode_rejection(&response.bytes().await.unwrap()).unwrap(), expected);
     }
     assert_eq!(node.api.read("key").await, None);
+    assert!(node.vector().is_empty());
+}
+
+fn a_piece(push: &Push, after: Option<&str>, keys: &[&str], is_last: bool) -> Vec<u8> {
+    let head = StateHead { vector: push.sender.vector.clone(), ancestry: Ancestry::new(), keys: 1 };
+    let sibling = Sibling { dot: ORIGIN.dot(1), hlc: Hlc::at(WallMs(1)), arrival: 1, value: "value".into() };
+    let siblings = siblings::encode(&Siblings::new(vec![sibling]));
+    let keys: Vec<_> = keys.iter().map(|key| ((*key).to_owned(), siblings.clone())).collect();
+    let head = after.is_none().then_some(&head);
+    state::encode_piece(push, 7, after, head, &keys, is_last)
+}
+
+#[tokio::test]
+async fn what_is_no_piece_for_this_node_is_refused_and_changes_nothing() {
+    let (_plan, node) = node().await;
+    let request = || node.api.request(Method::POST, STATE_CALL).header(CONTENT_TYPE, message::CONTENT_TYPE);
+    let whole = a_piece(&a_push(), None, &["a", "b"], true);
+    let mut altered = whole.clone();
+    altered[20] ^= 1;
+    let stream = || reqwest::Body::wrap_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let strangers =
+        [(Push { cluster: Arc::from("other"), ..a_push() }, 403), (Push { to: Some(NodeId(2)), ..a_push() }, 421)];
+    let mut cases: Vec<(&str, RequestBuilder, u16)> = vec![
+        ("nothing", request(), 411),
+        ("a push", request().body(bytes(&a_push(), &[an_op(1, "key")])), 400),
+        ("altered", request().body(altered), 400),
+        ("unordered", request().body(a_piece(&a_push(), None, &["b", "a"], true)), 400),
+        ("not behind where it begins", request().body(a_piece(&a_push(), Some("a"), &["a", "b"], true)), 400),
+        ("another type", node.api.request(Method::POST, STATE_CALL).body(whole), 415),
+        ("too long", request().header(CONTENT_LENGTH, (128 << 20) + 1).body(stream()), 413),
+        ("another method", node.api.request(Method::GET, STATE_CALL), 405),
+    ];
+    cases.extend(
+        strangers
+            .iter()
+            .map(|(push, status)| ("for another", request().body(a_piece(push, None, &["a", "b"], true)), *status)),
+    );
+    for (case, request, status) in cases {
+        assert_eq!(request.send().await.unwrap().status(), status, "{case}");
+    }
+    assert_eq!(node.api.read("a").await, None);
     assert!(node.vector().is_empty());
 }
 

@@ -10,8 +10,8 @@ use causeway::http::{self, HttpOptions};
 use causeway::listen::{self, ListenOptions, Stopped};
 use causeway::node::{AdmissionLimit, NodeHandle, NodeOptions, Observer, Running, Try};
 use causeway::peers::{self, SenderOptions};
-use causeway::replica::{LinkId, LinkView, OpRange, PeerChange, ReplicaOptions, Seed, View, Visible};
-use causeway::storage::{DiskStorage, Identity, OpenError};
+use causeway::replica::{LinkId, LinkView, OpRange, PeerChange, Recovered, ReplicaOptions, Seed, View, Visible};
+use causeway::storage::{DiskStorage, Identity, MemoryStorage, OpenError, Storage};
 use causeway::telemetry::{Telemetry, TraceOptions};
 use serde_json::json;
 use tempfile::TempDir;
@@ -24,13 +24,15 @@ use crate::support::link::Link;
 use crate::support::{PATIENCE, until};
 
 /// How a node is started; can be started again on what it left.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Setup {
     pub(super) id: u32,
     pub(super) cluster: &'static str,
     /// Where this node finds the others; without an id where only the port is known.
     pub(super) peers: Vec<(Option<u32>, u16)>,
     pub(super) directory: PathBuf,
+    /// Where its data is instead, if that is to be in memory.
+    pub(super) memory: Option<MemoryStorage>,
     /// Where its spans go.
     pub(super) collector: Option<String>,
     /// How long they gather before they go there.
@@ -83,6 +85,9 @@ impl Setup {
     }
 
     async fn start_node(&self, observer: Arc<dyn Observer>) -> Running {
+        if let Some(memory) = &self.memory {
+            return self.start_on(Arc::new(memory.clone()), memory.recovered(), observer);
+        }
         let identity = Identity { cluster: self.cluster.to_owned(), node: NodeId(self.id) };
         // What the node before it was still doing may hold the directory for a moment.
         let open = || match DiskStorage::open(&self.directory, &identity) {
@@ -90,6 +95,10 @@ impl Setup {
             opened => Some(opened.unwrap()),
         };
         let (storage, recovered) = until(async || open(), async || "the directory is in use".to_owned()).await;
+        self.start_on(Arc::new(storage), recovered, observer)
+    }
+
+    fn start_on(&self, storage: Arc<dyn Storage>, recovered: Recovered, observer: Arc<dyn Observer>) -> Running {
         let peers = self.peers.iter().map(|(id, _)| id.map(NodeId)).collect();
         let options = NodeOptions {
             replica: ReplicaOptions::new(self.cluster, NodeId(self.id), peers),
@@ -99,7 +108,7 @@ impl Setup {
             min_free_bytes: 0,
             max_log_bytes: 1 << 30,
         };
-        causeway::node::start(options, Arc::new(storage), recovered, observer).unwrap()
+        causeway::node::start(options, storage, recovered, observer).unwrap()
     }
 }
 
@@ -214,6 +223,7 @@ impl Plan {
                 cluster: "test",
                 peers,
                 directory: directory.path().join(from.to_string()),
+                memory: None,
                 collector: None,
                 spans_delay: Duration::from_millis(50),
                 senders: SenderOptions::default(),
