@@ -48,6 +48,10 @@ export class Feed {
         start: (_, cursor) => this.#at(cursor, this.#note === STOPPING ? "" : this.#note),
         change: (change, cursor) => this.#add(change, cursor),
         cursor: (_, cursor) => this.#at(cursor, this.#note),
+        reset: () => {
+          this.#cursor = null;
+          this.#note = "This node was caught up by another's whole state; what changed with it is not in the feed, which goes on from now.";
+        },
         closed: ({ reason }) => this.#note = reason === "too-slow" ? "This page was too slow; it goes on where it was." : STOPPING,
       },
       up: () => (this.#up = true),

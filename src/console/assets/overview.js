@@ -6,7 +6,7 @@ import { h, keyLink, render, writeLink } from "/console/dom.js";
 import { graph } from "/console/graph.js";
 import { Latency } from "/console/latency.js";
 import { story } from "/console/story.js";
-import { bytes, count, duration, plain, span, when } from "/console/words.js";
+import { bytes, count, duration, plain, progress, span, when } from "/console/words.js";
 
 /** Past so many links only those are listed at first of which there is something to say. */
 const LISTED = 12;
@@ -142,7 +142,8 @@ function linkRow(cluster, link) {
   const latency = said?.latency_ms;
   const cells = [
     link.from.name, link.to.name, linkState(cluster, link),
-    said ? (said.ops_to_ship ? `${count(said.ops_to_ship, "write")}, ${bytes(said.bytes_to_ship)}` : "nothing") : NOTHING,
+    said?.state_transfer ? `whole state, ${progress(said.state_transfer)}`
+      : said ? (said.ops_to_ship ? `${count(said.ops_to_ship, "write")}, ${bytes(said.bytes_to_ship)}` : "nothing") : NOTHING,
     said?.oldest_waiting ? when(said.oldest_waiting) : NOTHING,
     latency ? span(latency.p50) : NOTHING, latency ? span(latency.p99) : NOTHING, asOf(link.from),
   ];

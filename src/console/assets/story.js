@@ -2,7 +2,7 @@
 
 import { FRESH_MS, since } from "/console/cluster.js";
 import { h } from "/console/dom.js";
-import { bytes, count, duration, list, when } from "/console/words.js";
+import { bytes, count, duration, list, progress, when } from "/console/words.js";
 
 /** More peers than this that can't be reached are told together. */
 const TOLD_ALONE = 2;
@@ -16,6 +16,7 @@ export function story(cluster) {
     ...readOnly(cluster),
     ...unreachable(cluster, cut),
     ...cutElsewhere(cluster, cut),
+    ...catchingUp(cluster),
     ...waiting(cluster, cut),
     ...buffered(cluster),
     ...conflicts(facts),
@@ -163,6 +164,17 @@ function cutElsewhere(cluster, cut) {
       ],
     }];
   });
+}
+
+/** Nodes that lack what is in no log any more, and get another's whole state. */
+function catchingUp(cluster) {
+  return cluster.nodes.filter((node) => node.fresh && node.facts.catching_up).map((node) => ({
+    key: `catching up ${node.key}`,
+    kind: "waiting",
+    level: "info",
+    title: `${node.name} is being caught up by node${node.facts.catching_up.peer}: ${progress(node.facts.catching_up)}.`,
+    body: ["It lacked writes that no log has any more, so it gets all keys. Until then it shows what it had, and takes writes."],
+  }));
 }
 
 /** Ops that are on their way over links that work. A few are always under way. */

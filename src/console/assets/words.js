@@ -58,6 +58,12 @@ export function when(iso, { millis = false } = {}) {
     today ? shown : `${day.format(at)}${year} ${shown}`);
 }
 
+/** How far a node's whole state on its way to another is: "25 %, about 2 min left". How many keys there are is about right. */
+export function progress({ keys, all_keys, left_seconds }) {
+  const percent = all_keys ? Math.min(99, Math.floor((100 * keys) / all_keys)) : 0;
+  return `${percent}\u00a0%${left_seconds === null ? "" : `, about ${duration(left_seconds * 1000)} left`}`;
+}
+
 /** "node0, node1 and node2"; past `most`, "and 4 more". */
 export function list(words, most = 4) {
   if (words.length > most) return `${words.slice(0, most - 1).join(", ")} and ${words.length - most + 1} more`;
