@@ -21,4 +21,5 @@ mod replication;
 mod scenarios;
 mod support;
 mod tidy;
+mod transfer;
 mod watch;
