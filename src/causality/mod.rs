@@ -15,11 +15,12 @@ mod ancestry;
 mod clock;
 mod context;
 mod dot;
+mod lineage;
 #[cfg(test)]
 mod tests;
 mod vector;
 
-pub use ancestry::{Ancestry, Coverage, Parents};
+pub use ancestry::{Ancestry, Coverage, MAX_INCARNATIONS, Parents};
 pub use clock::{Hlc, HybridClock, MAX_REMOTE_AHEAD_MS, WallMs};
 pub use context::{CausalContext, MAX_SEEN_DOTS, Seen};
 pub use dot::{Dot, Incarnation, NodeId, Origin, ParseDotError};
