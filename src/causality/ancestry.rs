@@ -6,7 +6,7 @@
 //! that lies *above* the parents' counters (its node was restored from an older copy) is not implied; its
 //! entry stays until a later incarnation names it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::lineage::Lineage;
@@ -65,6 +65,23 @@ impl Ancestry {
         self.0.iter().flat_map(|(node, lineage)| {
             lineage.iter().map(|(incarnation, parents)| (Origin::new(*node, incarnation), parents))
         })
+    }
+
+    /// Incarnations that have parents, at most `limit` of each node: those that are nearest to what `vector` names.
+    pub fn nearest(&self, vector: &VersionVector, limit: usize) -> BTreeMap<Origin, &[Dot]> {
+        let mut nearest = BTreeMap::new();
+        for (node, lineage) in &self.0 {
+            let mut left = limit;
+            let mut open: VecDeque<Origin> = vector.entries_of(*node).map(|last| last.origin).collect();
+            while let Some(origin) = open.pop_front().filter(|_| left > 0) {
+                let parents = lineage.parents(origin.incarnation);
+                if !parents.is_empty() && nearest.insert(origin, parents).is_none() {
+                    left -= 1;
+                    open.extend(parents.iter().map(|parent| parent.origin));
+                }
+            }
+        }
+        nearest
     }
 
     /// How many incarnations a node has had, of those that a state at `vector` knows of.

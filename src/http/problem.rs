@@ -124,6 +124,7 @@ pub(super) const OF_WRITE: &[Kind] = &[
     Kind::Stopping,
     Kind::InsufficientStorage,
     Kind::ReadOnly,
+    Kind::TooManyIncarnations,
     Kind::OutcomeUnknown,
     Kind::StorageUnreadable,
     Kind::TooManySiblings,
@@ -141,6 +142,9 @@ impl From<SetError> for Problem {
             }
             SetError::Refused(WriteError::KeyReused { dot }) => {
                 Self::new(Kind::IdempotencyKeyReused, detail).with("dot", dot.to_string())
+            }
+            SetError::Refused(WriteError::TooManyIncarnations { limit }) => {
+                Self::new(Kind::TooManyIncarnations, detail).with("limit", limit)
             }
             SetError::Refused(WriteError::ReadOnly) => Self::new(Kind::ReadOnly, detail),
             SetError::Refused(WriteError::OutcomeUnknown) => Self::new(Kind::OutcomeUnknown, detail),

@@ -18,6 +18,9 @@ use crate::format::facts::{LinkFacts, TransferFacts};
 use crate::node::NodeHandle;
 use crate::replica::View;
 
+/// Of how many incarnations a node `ancestry` says what they imply.
+const SHOWN_INCARNATIONS: usize = 64;
+
 /// This node's view of itself and its peers.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Status)]
@@ -29,7 +32,10 @@ struct Report {
     members: usize,
     /// Origin → the last of its ops that is visible here.
     vector: BTreeMap<String, u64>,
-    /// Origin → the last ops of its node's earlier incarnations that having its first op implies.
+    /// Node → how many incarnations it has had: its starts that were followed by a write.
+    incarnations: BTreeMap<u32, usize>,
+    /// Origin → the last ops of its node's earlier incarnations that having its first op implies. The newest 64 of each
+    /// node.
     ancestry: BTreeMap<String, Vec<String>>,
     keys: u64,
     siblings: u64,
@@ -144,13 +150,15 @@ fn report(node: &NodeHandle) -> Result<Report, Problem> {
     let status = node.status();
     let view: &View = &status.view;
     let facts = node.facts(None)?;
+    let ancestry = view.ancestry.nearest(&view.vector, SHOWN_INCARNATIONS);
     Ok(Report {
         node: facts.node,
         cluster: node.members().cluster.to_string(),
         version: facts.version,
         members: node.members().count,
         vector: vector(facts.vector),
-        ancestry: view.ancestry.iter().map(|(origin, parents)| (origin.to_string(), names(parents))).collect(),
+        incarnations: view.incarnations().into_iter().map(|(node, count)| (node.0, count)).collect(),
+        ancestry: ancestry.into_iter().map(|(origin, parents)| (origin.to_string(), names(parents))).collect(),
         keys: facts.keys,
         siblings: facts.siblings,
         conflicts: facts.conflicts,
@@ -220,11 +228,11 @@ pub(super) async fn live() -> Healthy {
     HEALTHY
 }
 
-refusals!(ReadyRefusals: &[Kind::ReadOnly, Kind::InsufficientStorage]);
+refusals!(ReadyRefusals: &[Kind::ReadOnly, Kind::TooManyIncarnations, Kind::InsufficientStorage]);
 
 /// Does it take requests
 ///
-/// Not after a failed commit, nor while the disk has too little room for writes. Does not depend on a peer. A query is ignored.
+/// Not after a failed commit, nor when its id was started too often, nor while the disk has too little room for writes. Does not depend on a peer. A query is ignored.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "readyz", tag = "node",
     responses(
@@ -233,9 +241,15 @@ refusals!(ReadyRefusals: &[Kind::ReadOnly, Kind::InsufficientStorage]);
     ),
 )]
 pub(super) async fn ready(State(app): Shared) -> Result<Healthy, Problem> {
-    if app.node.status().view.read_only {
+    let view = app.node.status().view;
+    if view.read_only {
         let detail = "a commit failed; this node still answers reads, and takes writes again after a restart";
         return Err(Problem::new(Kind::ReadOnly, detail));
+    }
+    if view.out_of_incarnations {
+        let detail = "this node's id has had all the incarnations it may have; this node still answers reads, and a node \
+                      with another id must take its place";
+        return Err(Problem::new(Kind::TooManyIncarnations, detail));
     }
     app.node.has_room()?;
     Ok(HEALTHY)

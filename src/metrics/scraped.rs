@@ -55,6 +55,11 @@ impl Scraped {
         families.gauge("causeway_siblings", "Values of all keys together.", view.totals.siblings as f64);
         families.gauge("causeway_conflicts", "Keys that have more than one value.", view.totals.conflicts as f64);
         families.gauge(
+            "causeway_incarnations",
+            "The most incarnations that a node has had: its starts that were followed by a write.",
+            view.incarnations().into_values().max().unwrap_or(0) as f64,
+        );
+        families.gauge(
             "causeway_read_only",
             "1 after a failed commit: no writes are taken until a restart.",
             f64::from(view.read_only),

@@ -19,7 +19,8 @@ use super::progress::Transfers;
 use super::room::Room;
 use super::trimming::Trimming;
 use super::wall_now;
-use crate::replica::{Recovered, Replica, ReplicaOptions, Seed, Send};
+use crate::causality::{MAX_INCARNATIONS, NodeId};
+use crate::replica::{Recovered, Replica, ReplicaOptions, Seed, Send, View};
 use crate::storage::Storage;
 
 /// What a node is started with.
@@ -83,7 +84,9 @@ pub fn start(
     let peers = Peers::new(question_senders);
     let (order_senders, orders): (_, Vec<_>) = replica_options.peers.iter().map(|_| mpsc::channel(1)).unzip();
     let replica = Replica::new(replica_options, seed, recovered);
-    let (view_sender, view) = watch::channel(Arc::new(replica.view()));
+    let first_view = replica.view();
+    warn_of_incarnations(&first_view, members.own);
+    let (view_sender, view) = watch::channel(Arc::new(first_view));
     let (commands, inbox) = channel();
     let (work, committer_inbox) = channel();
     let (ended_sender, ended) = oneshot::channel();
@@ -132,6 +135,25 @@ pub fn start(
         }),
     };
     Ok(Running { handle, orders, questions, ended, owner })
+}
+
+/// Says it when there are not many incarnations left: of this node's id, whose writes end with them.
+fn warn_of_incarnations(view: &View, own: NodeId) {
+    let had = view.incarnations().get(&own).copied().unwrap_or(0);
+    if view.out_of_incarnations {
+        tracing::error!(
+            had,
+            limit = MAX_INCARNATIONS,
+            "this node's id has had all the incarnations it may have: it takes NO WRITES; put one with another id in its place"
+        );
+    } else if had >= MAX_INCARNATIONS / 10 * 9 {
+        tracing::warn!(
+            had,
+            limit = MAX_INCARNATIONS,
+            "this node was restarted very often: when it has had its last incarnation it takes no writes; put one with \
+             another id in its place"
+        );
+    }
 }
 
 /// Starts the two threads. That of the owner ends last, and says so.

@@ -1,6 +1,6 @@
 //! What goes into a replica and what comes out of it: closed sets, both.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::message::{Answer, Push, Rejection};
@@ -208,6 +208,15 @@ pub enum WriteError {
         /// That op.
         dot: Dot,
     },
+    /// It would open an incarnation, and this node has had as many as it may.
+    #[error(
+        "this node's id has had {limit} incarnations, one for each start that was followed by a write, and may have no \
+         more: put a node with another id in its place"
+    )]
+    TooManyIncarnations {
+        /// How many it may have had.
+        limit: usize,
+    },
     /// An earlier commit failed.
     #[error("this node is read-only until it is restarted: a commit failed")]
     ReadOnly,
@@ -358,6 +367,8 @@ pub struct View {
     pub totals: Totals,
     /// Whether a commit failed.
     pub read_only: bool,
+    /// Whether the next write would open an incarnation, and this node has had as many as it may.
+    pub out_of_incarnations: bool,
     /// Ops in the delivery buffer.
     pub waiting_ops: usize,
     /// Bytes of their keys and values.
@@ -374,6 +385,14 @@ pub struct View {
     pub received_pushes: u64,
     /// How often in this run a peer's state was merged into this node's.
     pub adoptions: u64,
+}
+
+impl View {
+    /// How many incarnations each node has had.
+    pub fn incarnations(&self) -> BTreeMap<NodeId, usize> {
+        let nodes: BTreeSet<NodeId> = self.vector.entries().map(|last| last.origin.node).collect();
+        nodes.into_iter().map(|node| (node, self.ancestry.incarnations(&self.vector, node))).collect()
+    }
 }
 
 /// What is known of one peer.

@@ -14,7 +14,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// The ops that a state at `vector` includes and the peer does not, an entry an origin.
+    /// The ops that a state at `vector` includes and the peer does not: an entry an origin, in order.
     pub(super) fn lacks(&self, vector: &VersionVector, ancestry: &Ancestry) -> Vec<OpRange> {
         lacks(&self.statement.vector, &self.implied, vector, ancestry)
     }
@@ -36,11 +36,13 @@ pub(super) fn lacks(
     vector: &VersionVector,
     ancestry: &Ancestry,
 ) -> Vec<OpRange> {
+    // They may be many: one an origin of what a peer just got.
+    let implied: VersionVector = implied.iter().copied().collect();
     let mut ranges = Vec::new();
     let mut visited = BTreeSet::new();
     let mut open: Vec<Dot> = vector.above(theirs).collect();
     while let Some(last) = open.pop() {
-        let have = have(theirs, implied, last.origin, ancestry);
+        let have = have(theirs, &implied, last.origin, ancestry);
         if have < last.counter {
             ranges.push(OpRange { origin: last.origin, first: have + 1, last: last.counter });
         }
@@ -52,12 +54,16 @@ pub(super) fn lacks(
 }
 
 /// How far a peer at `theirs` has `origin`.
-fn have(theirs: &VersionVector, implied: &[Dot], origin: Origin, ancestry: &Ancestry) -> u64 {
-    let said = implied.iter().filter(|dot| dot.origin == origin).map(|dot| dot.counter).max();
-    ancestry.covered_up_to(theirs, origin).max(said.unwrap_or(0))
+fn have(theirs: &VersionVector, implied: &VersionVector, origin: Origin, ancestry: &Ancestry) -> u64 {
+    ancestry.covered_up_to(theirs, origin).max(implied.get(origin))
 }
 
-/// One range an origin: two incarnations may name different last ops of a common parent.
+/// Of ranges in order, that of `origin`.
+pub(super) fn of(ranges: &[OpRange], origin: Origin) -> Option<&OpRange> {
+    ranges.binary_search_by_key(&origin, |range| range.origin).ok().map(|place| &ranges[place])
+}
+
+/// One range an origin, in order: two incarnations may name different last ops of a common parent.
 fn merge(mut ranges: Vec<OpRange>) -> Vec<OpRange> {
     ranges.sort();
     ranges.dedup_by(|next, kept| {

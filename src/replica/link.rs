@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::effect::{Effect, LinkId, LinkView, MonoMs, Now, OpRange, PeerChange, Send};
-use super::lacking::Known;
+use super::lacking::{self, Known};
 use super::message::{Answer, Push, Rejection, Statement};
 use super::{Replica, ReplicaOptions};
 use crate::causality::{Ancestry, Dot, NodeId, Origin, VersionVector, WallMs};
@@ -236,7 +236,7 @@ impl Replica {
     pub(super) fn touch_links(&mut self, applied: &BTreeSet<Origin>) {
         let own = applied.iter().any(|origin| origin.node == self.options.node);
         for link in &mut self.links {
-            if own || link.forward.iter().any(|origin| applied.contains(origin)) {
+            if own || applied.iter().any(|origin| link.forward.contains(origin)) {
                 link.touch();
             }
         }
@@ -474,12 +474,12 @@ fn pause_ms(failures: u32) -> u64 {
 
 /// Whether some of an origin's ops came since these were lacking, although more still are.
 fn has_come(lacking: &OpRange, before: &[OpRange]) -> bool {
-    before.iter().any(|before| before.origin == lacking.origin && before.first < lacking.first)
+    lacking::of(before, lacking.origin).is_some_and(|before| before.first < lacking.first)
 }
 
 /// What of a range that was lacking is not lacking any more.
 fn less(range: &OpRange, lacks: &[OpRange]) -> Option<OpRange> {
-    let last = match lacks.iter().find(|still| still.origin == range.origin) {
+    let last = match lacking::of(lacks, range.origin) {
         Some(still) => range.last.min(still.first - 1),
         None => range.last,
     };

@@ -57,7 +57,8 @@
 //! A start opens a new random incarnation of the node's counter at its first write, and so does a node that
 //! finds that its version vector has entries of its own besides the current one (it was restored from an
 //! older copy, or its volume lives twice). The first op names the other entries as parents; see
-//! [`Ancestry`].
+//! [`Ancestry`]. What is known of an incarnation is kept for ever, so a node opens a bounded number of them; another
+//! node's ops are never refused for it.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -90,7 +91,7 @@ pub use op::{Entry, Key, Op, TraceContext, Value};
 pub use repeats::{KeyedOps, MAX_IDEMPOTENCY_KEY_BYTES, REPEATS_MS};
 pub use siblings::{Sibling, Siblings};
 
-use crate::causality::{Ancestry, Dot, HybridClock, Incarnation, NodeId, Origin, VersionVector};
+use crate::causality::{Ancestry, Dot, HybridClock, Incarnation, MAX_INCARNATIONS, NodeId, Origin, VersionVector};
 use delivery::DeliveryBuffer;
 use link::Link;
 use receive::PendingAnswer;
@@ -129,6 +130,8 @@ pub struct ReplicaOptions {
     pub peers: Vec<Option<NodeId>>,
     /// How many siblings a key may have before writes with a context that would add one are refused.
     pub max_siblings: usize,
+    /// How many incarnations this node may have had: one more is not opened, so a write that needs it is refused.
+    pub max_incarnations: usize,
     /// How many ops may wait in the delivery buffer.
     pub max_waiting_ops: usize,
     /// How many bytes of keys and values may wait in the delivery buffer.
@@ -149,6 +152,7 @@ impl ReplicaOptions {
             node,
             peers,
             max_siblings: 64,
+            max_incarnations: MAX_INCARNATIONS,
             max_waiting_ops: 65_536,
             max_waiting_bytes: 64 << 20,
             forward_after_ms: 500,
@@ -287,6 +291,7 @@ impl Replica {
             links: self.links.iter().map(Link::view).collect(),
             totals: self.applied_totals,
             read_only: self.read_only,
+            out_of_incarnations: self.is_out_of_incarnations(),
             waiting_ops: self.buffer.len(),
             waiting_bytes: self.buffer.bytes(),
             buffer_full: self.buffer.is_full(),

@@ -43,6 +43,9 @@ impl Replica {
         if self.read_only {
             return Err(WriteError::ReadOnly);
         }
+        if self.is_out_of_incarnations() {
+            return Err(WriteError::TooManyIncarnations { limit: self.options.max_incarnations });
+        }
         let mut entries = Vec::with_capacity(written.len());
         let mut all_held = Vec::with_capacity(written.len());
         for (key, value) in written {
@@ -67,13 +70,27 @@ impl Replica {
         Ok((entries, all_held))
     }
 
-    /// The next op's dot. A new incarnation is opened when there is none yet, or when the version vector
-    /// has entries of this node besides the current one; its parents are all of these.
-    fn next_dot(&mut self) -> (Dot, Parents) {
+    /// The last op of the current incarnation; none when the next write opens one: there is none yet, or the version
+    /// vector has entries of this node besides it.
+    fn last_own(&self) -> Option<Dot> {
         let mut own = self.staged.entries_of(self.options.node);
         match (self.origin, own.next(), own.next()) {
-            (Some(origin), Some(last), None) if last.origin == origin => (origin.dot(last.counter + 1), Parents::new()),
-            _ => {
+            (Some(origin), Some(last), None) if last.origin == origin => Some(last),
+            _ => None,
+        }
+    }
+
+    /// Whether the next write would open an incarnation, and this node has had as many as it may.
+    pub(super) fn is_out_of_incarnations(&self) -> bool {
+        let had = || self.ancestry.incarnations(&self.staged, self.options.node);
+        self.last_own().is_none() && had() >= self.options.max_incarnations
+    }
+
+    /// The next op's dot. When it opens an incarnation, its parents are all of this node's entries.
+    fn next_dot(&mut self) -> (Dot, Parents) {
+        match self.last_own() {
+            Some(last) => (last.origin.dot(last.counter + 1), Parents::new()),
+            None => {
                 let own: Parents = self.staged.entries_of(self.options.node).collect();
                 let origin = Origin::new(self.options.node, self.random.incarnation());
                 self.origin = Some(origin);

@@ -130,7 +130,11 @@ pub(in crate::http) const fn members(kind: Kind) -> &'static [&'static str] {
         Kind::BadHeader => &["header", "limit"],
         Kind::NotSupported => &["header"],
         Kind::NotJson => &["line", "column"],
-        Kind::BodyTooSlow | Kind::RequestTooLarge | Kind::TooManyEntries | Kind::Overloaded => &["limit"],
+        Kind::BodyTooSlow
+        | Kind::RequestTooLarge
+        | Kind::TooManyEntries
+        | Kind::Overloaded
+        | Kind::TooManyIncarnations => &["limit"],
         Kind::UnknownWrite => &["dot", "not_asked"],
         Kind::IdempotencyKeyReused => &["dot"],
         Kind::UnknownPeer => &["peer"],

@@ -67,6 +67,7 @@ kinds! {
     ContextNotReached SERVICE_UNAVAILABLE "context-not-reached" "This node lacks what the context includes",
     Overloaded SERVICE_UNAVAILABLE "overloaded" "Too much at once",
     ReadOnly SERVICE_UNAVAILABLE "read-only" "This node is read-only",
+    TooManyIncarnations SERVICE_UNAVAILABLE "too-many-incarnations" "This node was restarted too often",
     Stopping SERVICE_UNAVAILABLE "stopping" "This node is stopping",
     InsufficientStorage INSUFFICIENT_STORAGE "insufficient-storage" "Too little room on the disk",
 }

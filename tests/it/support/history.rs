@@ -325,7 +325,7 @@ fn refused(answer: &Answer) -> Outcome {
     let refusal = match problem["type"].as_str().and_then(|kind| kind.strip_prefix("/problems/")) {
         Some("context-not-reached") => Refusal::ContextNotReached,
         Some("too-many-siblings") => Refusal::TooManySiblings,
-        Some("read-only") => Refusal::ReadOnly,
+        Some("read-only" | "too-many-incarnations") => Refusal::ReadOnly,
         Some("overloaded" | "insufficient-storage") => Refusal::Overloaded,
         Some("storage-unreadable") => Refusal::Unreadable,
         Some("outcome-unknown" | "stopping") => return Outcome::Unknown,

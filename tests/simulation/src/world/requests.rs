@@ -244,7 +244,7 @@ impl World {
             Err(error) => {
                 let refusal = match error {
                     WriteError::TooManySiblings { .. } => Refusal::TooManySiblings,
-                    WriteError::ReadOnly => Refusal::ReadOnly,
+                    WriteError::ReadOnly | WriteError::TooManyIncarnations { .. } => Refusal::ReadOnly,
                     _ => Refusal::Unreadable,
                 };
                 match refusal {

@@ -28,6 +28,7 @@ const REPEATS: &str = "src/replica/repeats.rs";
 const SIBLINGS: &str = "src/replica/siblings.rs";
 const REPLICA: &str = "src/replica/mod.rs";
 const ANCESTRY: &str = "src/causality/ancestry.rs";
+const LINEAGE: &str = "src/causality/lineage.rs";
 const CONTEXT: &str = "src/causality/context.rs";
 const REQUESTS: &str = "tests/simulation/src/world/requests.rs";
 const FAULTS: &str = "tests/simulation/src/world/faults.rs";
@@ -81,7 +82,10 @@ pub(crate) const BUGS: &[Bug] = &[
             "self.implied_up_to(vector, dot.origin) > 0",
         )],
     ),
-    one("folding-one-generation", &[at(ANCESTRY, "«open.push(parent.origin)»;", "()")]),
+    one(
+        "folding-one-generation",
+        &[at(LINEAGE, "if «is_reached(&next)» {", "reached.get(&next.chain) == Some(&next.place)")],
+    ),
     one("commit-failure-ignored", &[at(STAGING, "self.read_only = «true»;", "false")]),
     // Causal delivery.
     one(
