@@ -166,7 +166,8 @@ impl Index {
     /// Adds one that has no spot yet.
     fn add(&mut self, own: Incarnation, parents: &[Dot]) {
         let parents: Vec<(Dot, Spot)> = parents.iter().map(|parent| (*parent, self.found(*parent))).collect();
-        let ended = parents.iter().position(|(_, spot)| self.chains[spot.chain as usize].named.len() == spot.place as usize);
+        let ended =
+            parents.iter().position(|(_, spot)| self.chains[spot.chain as usize].named.len() == spot.place as usize);
         let spot = match ended.map(|parent| parents[parent]) {
             Some((parent, Spot { chain, place })) => {
                 self.chains[chain as usize].named.push(parent.counter);

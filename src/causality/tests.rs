@@ -33,7 +33,78 @@ fn joined(left: &VersionVector, right: &VersionVector) -> VersionVector {
     vector
 }
 
+/// What `vector` implies of `origin`, found by walking through all parents.
+fn walked(lives: &[(Origin, Parents)], vector: &VersionVector, origin: Origin) -> u64 {
+    let mut open: Vec<Origin> = vector.entries().map(|last| last.origin).collect();
+    let (mut seen, mut highest) = (std::collections::BTreeSet::new(), vector.get(origin));
+    while let Some(next) = open.pop() {
+        for parent in lives.iter().filter(|(life, _)| *life == next).flat_map(|(_, parents)| parents) {
+            if parent.origin == origin {
+                highest = highest.max(parent.counter);
+            }
+            if seen.insert(parent.origin) {
+                open.push(parent.origin);
+            }
+        }
+    }
+    highest
+}
+
+/// Lives of one node that are forked and joined at random: each names up to three earlier ones. Names don't tell the order.
+fn any_lives() -> impl Strategy<Value = Vec<(Origin, Parents)>> {
+    let named = proptest::collection::vec((any::<proptest::sample::Index>(), 1u64..9), 1..4);
+    proptest::collection::vec((named, any::<bool>()), 1..24).prop_map(|lives| {
+        let name = |number: usize| origin(0, (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let parents = |number: usize, named: Vec<(proptest::sample::Index, u64)>, last: bool| {
+            let earlier = named.into_iter().map(|(index, counter)| name(index.index(number)).dot(counter));
+            let before = last.then(|| name(number - 1).dot(3));
+            earlier.chain(before).collect::<VersionVector>().entries().collect::<Parents>()
+        };
+        let lives = lives.into_iter().zip(1..);
+        lives.map(|((named, last), number)| (name(number), parents(number, named, last))).collect()
+    })
+}
+
 proptest! {
+    #[test]
+    fn what_is_implied_is_what_a_walk_through_all_parents_finds(
+        lives in any_lives(),
+        asked_at in any::<proptest::sample::Index>(),
+        order in any::<proptest::sample::Index>(),
+        entries in proptest::collection::vec((any::<proptest::sample::Index>(), 1u64..9), 1..4),
+    ) {
+        // Learned in causal order, from somewhere on in that of their names, and asked in between.
+        let (asked_at, by_name) = (asked_at.index(lives.len()), order.index(lives.len()));
+        let mut learned = lives.clone();
+        learned[by_name..].sort();
+        let of = |all: &[(Origin, Parents)], index: proptest::sample::Index| all[index.index(all.len())].0;
+        let mut ancestry = Ancestry::new();
+        for (number, (life, parents)) in learned.iter().enumerate() {
+            ancestry.insert(*life, parents);
+            if number != asked_at && number + 1 != lives.len() {
+                continue;
+            }
+            let known = &learned[..=number];
+            let vector: VersionVector =
+                entries.iter().map(|(index, counter)| of(known, *index).dot(*counter)).collect();
+            let mut normal = VersionVector::new();
+            ancestry.join(&mut normal, &vector);
+            for (origin, _) in &lives {
+                let walked = walked(known, &vector, *origin);
+                prop_assert_eq!(ancestry.covered_up_to(&normal, *origin), walked, "{} in {}", origin, normal);
+                prop_assert_eq!(ancestry.coverage(&normal).covers(origin.dot(walked.max(1))), walked > 0);
+            }
+            let all: std::collections::BTreeSet<Origin> = known.iter().flat_map(|(life, parents)| {
+                parents.iter().map(|parent| parent.origin).chain([*life])
+            }).collect();
+            prop_assert_eq!(ancestry.incarnations(&normal, NodeId(0)), all.len());
+        }
+        let again: Vec<(Origin, Parents)> = ancestry.iter().map(|(life, parents)| (life, parents.to_vec())).collect();
+        let mut in_order = lives.clone();
+        in_order.sort();
+        prop_assert_eq!(again, in_order);
+    }
+
     #[test]
     fn join_is_commutative_associative_and_idempotent(a in any_vector(), b in any_vector(), c in any_vector()) {
         prop_assert_eq!(joined(&a, &b), joined(&b, &a));
@@ -161,6 +232,22 @@ fn an_ancestry_lists_the_incarnations_that_have_parents() {
     let ancestry = restored();
     let listed: Vec<_> = ancestry.iter().map(|(origin, parents)| (origin, parents.len())).collect();
     assert_eq!(listed, [(origin(0, 2), 1), (origin(0, 3), 2)]);
+}
+
+#[test]
+fn the_nearest_incarnations_are_listed_and_no_more_than_wanted_of_a_node() {
+    let mut ancestry = restored();
+    let vector: VersionVector = [origin(0, 3).dot(2), origin(1, 90).dot(1)].into_iter().collect();
+    let nearest = |ancestry: &Ancestry, limit| {
+        let nearest = ancestry.nearest(&vector, limit);
+        nearest.into_keys().map(|origin| (origin.node.0, origin.incarnation.0)).collect::<Vec<_>>()
+    };
+    assert_eq!(nearest(&ancestry, 9), [(0, 2), (0, 3)]);
+    assert_eq!(nearest(&ancestry, 1), [(0, 3)]);
+    (2..=99).for_each(|life| ancestry.insert(origin(1, life), &[origin(1, life - 1).dot(1)]));
+    assert_eq!(nearest(&ancestry, 2), [(0, 2), (0, 3), (1, 89), (1, 90)]);
+    assert_eq!((ancestry.incarnations(&vector, NodeId(0)), ancestry.incarnations(&vector, NodeId(1))), (3, 99));
+    assert_eq!(ancestry.incarnations(&[origin(2, 5).dot(1)].into_iter().collect(), NodeId(2)), 1);
 }
 
 #[test]

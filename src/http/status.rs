@@ -33,7 +33,7 @@ struct Report {
     /// Origin → the last of its ops that is visible here.
     vector: BTreeMap<String, u64>,
     /// Node → how many incarnations it has had: its starts that were followed by a write.
-    incarnations: BTreeMap<u32, usize>,
+    incarnations: BTreeMap<String, usize>,
     /// Origin → the last ops of its node's earlier incarnations that having its first op implies. The newest 64 of each
     /// node.
     ancestry: BTreeMap<String, Vec<String>>,
@@ -157,7 +157,7 @@ fn report(node: &NodeHandle) -> Result<Report, Problem> {
         version: facts.version,
         members: node.members().count,
         vector: vector(facts.vector),
-        incarnations: view.incarnations().into_iter().map(|(node, count)| (node.0, count)).collect(),
+        incarnations: view.incarnations().into_iter().map(|(node, count)| (node.to_string(), count)).collect(),
         ancestry: ancestry.into_iter().map(|(origin, parents)| (origin.to_string(), names(parents))).collect(),
         keys: facts.keys,
         siblings: facts.siblings,

@@ -95,6 +95,17 @@ impl Log {
         self.append_with(store, dot, vec![], entries, true)
     }
 
+    /// The same for the first op of an incarnation.
+    pub(super) fn append_child(
+        &mut self,
+        store: &impl Storage,
+        dot: Dot,
+        parents: Parents,
+        entries: &[(&str, Option<&str>)],
+    ) -> Append {
+        self.append_with(store, dot, parents, entries, true)
+    }
+
     fn append_with(
         &mut self,
         store: &impl Storage,

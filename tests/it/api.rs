@@ -179,6 +179,7 @@ async fn the_node_says_how_it_is() {
         ("delivery_buffer", json!({"ops": 0, "waits_for": []})),
         ("received_ops", json!({"total": 0, "redundant": 0, "pushes": 0})),
         ("peers", json!([])),
+        ("incarnations", json!({"0": 1})),
         ("ancestry", json!({})),
     ];
     for (field, value) in expected {
@@ -199,6 +200,7 @@ async fn the_node_says_what_its_vector_includes_of_earlier_starts() {
     // The second start's only op implies the two of the first.
     let first = causeway::format::token::decode(&first).unwrap().wait.entries().next().unwrap();
     let [second] = &status["vector"].as_object().unwrap().keys().collect::<Vec<_>>()[..] else { panic!("{status}") };
+    assert_eq!(status["incarnations"], json!({"0": 2}));
     assert_eq!(status["ancestry"], json!({ *second: [first.to_string()] }));
 }
 

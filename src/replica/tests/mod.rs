@@ -6,5 +6,6 @@ mod crowd;
 mod faults;
 mod mesh;
 mod random;
+mod restarts;
 mod script;
 mod world;

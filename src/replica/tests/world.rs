@@ -107,7 +107,7 @@ pub(super) struct World {
     next_request: u64,
     /// Every op that was ever on a disk.
     pub(super) archive: BTreeMap<Dot, Arc<Op>>,
-    batch_ops: usize,
+    pub(super) batch_ops: usize,
     tune: fn(&mut ReplicaOptions),
 }
 
@@ -378,9 +378,10 @@ impl World {
             self.letters.push_back(Letter::State { from, to, link, push, state });
             return;
         }
+        let ranges: BTreeMap<Origin, OpRange> = send.ops.iter().map(|range| (range.origin, *range)).collect();
         let wanted = |op: &&Arc<Op>| {
             let dot = op.dot;
-            send.ops.iter().any(|range| range.origin == dot.origin && (range.first..=range.last).contains(&dot.counter))
+            ranges.get(&dot.origin).is_some_and(|range| (range.first..=range.last).contains(&dot.counter))
         };
         let limit = if send.probe { 0 } else { self.batch_ops };
         let ops: Vec<Arc<Op>> = self.nodes[from].log.values().filter(wanted).take(limit).cloned().collect();

@@ -7,6 +7,7 @@ mod damage;
 mod format_3;
 mod hot;
 mod trimming;
+mod restarts;
 
 use std::fs;
 use std::path::{Path, PathBuf};
