@@ -14,7 +14,7 @@ use super::{Dot, NodeId, Origin, VersionVector};
 
 /// How many incarnations a node may have had. A node that is restarted every minute, and written to each time, gets there
 /// after half a year; one that is restarted every day never does. In memory an incarnation takes 72 bytes, on disk some
-/// 100, on each node of the cluster: so one node's take 19 MB and 26 MB at most.
+/// 60, on each node of the cluster: so one node's take 19 MB and 16 MB at most.
 pub const MAX_INCARNATIONS: usize = 262_144;
 
 /// The parents of one incarnation: for each, the last op that is implied. All are of the same node.

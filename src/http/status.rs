@@ -13,7 +13,7 @@ use super::openapi::refusals::refusals;
 use super::problem::{self, Kind, Problem};
 use super::view::{self, NO_STORE, time};
 use super::{Shared, blocking, query};
-use crate::causality::{Dot, WallMs};
+use crate::causality::{Dot, MAX_INCARNATIONS, WallMs};
 use crate::format::facts::{LinkFacts, TransferFacts};
 use crate::node::NodeHandle;
 use crate::replica::View;
@@ -249,7 +249,7 @@ pub(super) async fn ready(State(app): Shared) -> Result<Healthy, Problem> {
     if view.out_of_incarnations {
         let detail = "this node's id has had all the incarnations it may have; this node still answers reads, and a node \
                       with another id must take its place";
-        return Err(Problem::new(Kind::TooManyIncarnations, detail));
+        return Err(Problem::new(Kind::TooManyIncarnations, detail).with("limit", MAX_INCARNATIONS));
     }
     app.node.has_room()?;
     Ok(HEALTHY)

@@ -383,8 +383,13 @@ impl World {
             let dot = op.dot;
             ranges.get(&dot.origin).is_some_and(|range| (range.first..=range.last).contains(&dot.counter))
         };
-        let limit = if send.probe { 0 } else { self.batch_ops };
-        let ops: Vec<Arc<Op>> = self.nodes[from].log.values().filter(wanted).take(limit).cloned().collect();
+        // It stops at the last of them: logs may be long.
+        let count: u64 = if send.probe { 0 } else { send.ops.iter().map(OpRange::count).sum() };
+        let limit = self.batch_ops.min(count as usize);
+        let mut ops: Vec<Arc<Op>> =
+            self.nodes[from].log.values().rev().filter(wanted).take(count as usize).cloned().collect();
+        ops.reverse();
+        ops.truncate(limit);
         let carried: crate::causality::VersionVector = ops.iter().map(|op| op.dot).collect();
         let push = Push { ops, ..send.push };
         let carried = carried.entries().collect();
