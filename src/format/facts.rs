@@ -77,6 +77,11 @@ pub struct Facts {
     /// How many ops its log has; nodes of earlier versions, which never dropped any, don't say.
     #[n(15)]
     pub log_ops: Option<u64>,
+    /// The node ids, its own or others', that two living processes have, as far as it knows.
+    #[n(16)]
+    #[cbor(default)]
+    #[cbor(skip_if = "Vec::is_empty")]
+    pub twins: Vec<u32>,
 }
 
 /// What a node knows of the way from it to one of its peers.

@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 use super::dto::List;
 use super::{FormatError, dto, op};
 use crate::causality::{Dot, NodeId};
-use crate::replica::{Answer, Push, Rejection, Statement};
+use crate::replica::{Answer, Echo, Push, Rejection, Statement};
 
 /// The media type of the bodies.
 pub const CONTENT_TYPE: &str = "application/vnd.causeway.replication";
@@ -29,6 +29,16 @@ pub(super) struct PushDto<'a> {
     sender: StatementDto,
     #[b(3)]
     ops: Vec<&'a ByteSlice>,
+    #[n(4)]
+    echo: Option<EchoDto>,
+}
+
+#[derive(Encode, Decode)]
+struct EchoDto {
+    #[n(0)]
+    boot: u64,
+    #[n(1)]
+    number: u64,
 }
 
 #[derive(Encode, Decode)]
@@ -55,6 +65,8 @@ pub(super) struct AnswerDto<'a> {
     missing: List<'a, Dot>,
     #[n(3)]
     redundant: u64,
+    #[n(4)]
+    twin_ms: Option<u64>,
 }
 
 #[derive(Encode, Decode)]
@@ -122,6 +134,7 @@ pub(super) fn write_push<'a>(push: &'a Push, ops: &'a [impl AsRef<[u8]>]) -> Pus
         to: push.to.map(|node| node.0),
         sender: write_statement(&push.sender),
         ops: ops.iter().map(|op| op.as_ref().into()).collect(),
+        echo: push.echo.map(|Echo { boot, number }| EchoDto { boot, number }),
     }
 }
 
@@ -132,6 +145,7 @@ pub(super) fn read_push(what: &'static str, dto: PushDto<'_>) -> Result<Push, Fo
         to: dto.to.map(NodeId),
         sender: read_statement(what, dto.sender)?,
         ops: ops.collect::<Result<_, _>>()?,
+        echo: dto.echo.map(|EchoDto { boot, number }| Echo { boot, number }),
     })
 }
 
@@ -141,6 +155,7 @@ pub(super) fn write_answer(answer: &Answer) -> AnswerDto<'_> {
         implied: List::Borrowed(&answer.implied),
         missing: List::Borrowed(&answer.missing),
         redundant: answer.redundant,
+        twin_ms: answer.twin_ms,
     }
 }
 
@@ -150,6 +165,7 @@ pub(super) fn read_answer(what: &'static str, dto: AnswerDto<'_>) -> Result<Answ
         implied: dto::check_dots(what, dto.implied.into_vec())?,
         missing: dto::check_dots(what, dto.missing.into_vec())?,
         redundant: dto.redundant,
+        twin_ms: dto.twin_ms,
     })
 }
 

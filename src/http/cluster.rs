@@ -79,6 +79,8 @@ struct FactsView {
     conflicts: u64,
     disk_bytes: u64,
     read_only: bool,
+    /// Node ids, its own or others', that two living processes have, as far as it knows.
+    twins: Vec<u32>,
     waiting_requests: u64,
     /// Ops that can't be shown yet.
     delivery_buffer: u64,
@@ -132,6 +134,7 @@ impl From<&Facts> for FactsView {
             conflicts: facts.conflicts,
             disk_bytes: facts.disk_bytes,
             read_only: facts.read_only,
+            twins: facts.twins.clone(),
             waiting_requests: facts.waiting_requests,
             delivery_buffer: facts.waiting_ops,
             log_ops: facts.log_ops.unwrap_or(facts.position),
@@ -284,6 +287,7 @@ fn same(left: &[NodeView], right: &[NodeView]) -> bool {
     };
     let same_facts = |left: &FactsView, right: &FactsView| {
         (&left.vector, left.read_only, left.delivery_buffer) == (&right.vector, right.read_only, right.delivery_buffer)
+            && left.twins == right.twins
             && left.links.len() == right.links.len()
             && left.links.iter().zip(&right.links).all(same_link)
     };

@@ -43,6 +43,8 @@ struct Report {
     conflicts: u64,
     disk_bytes: u64,
     read_only: bool,
+    /// Node ids, this node's or others', that two living processes have.
+    twins: Vec<Twin>,
     /// Writes and pushes that wait for the disk.
     waiting_requests: u64,
     delivery_buffer: DeliveryBuffer,
@@ -85,6 +87,15 @@ struct DeliveryBuffer {
     ops: usize,
     /// What they wait for.
     waits_for: Vec<String>,
+}
+
+/// A node id that two living processes have: a copied volume was started twice, or a second node was given that id.
+#[derive(Serialize, ToSchema)]
+struct Twin {
+    node: u32,
+    /// Since when this node knows.
+    #[schema(format = DateTime)]
+    since: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -164,6 +175,7 @@ fn report(node: &NodeHandle) -> Result<Report, Problem> {
         conflicts: facts.conflicts,
         disk_bytes: facts.disk_bytes,
         read_only: facts.read_only,
+        twins: view.twins.iter().map(|(node, since)| Twin { node: node.0, since: time(*since) }).collect(),
         waiting_requests: facts.waiting_requests,
         delivery_buffer: DeliveryBuffer { ops: view.waiting_ops, waits_for: names(&view.waiting_for) },
         received_ops: ReceivedOps {

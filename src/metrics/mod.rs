@@ -183,6 +183,8 @@ impl Observer for NodeMetrics {
 
     fn peer(&self, _: LinkId, _: Option<NodeId>, _: PeerChange) {}
 
+    fn twin(&self, _: NodeId, _: bool) {}
+
     fn tried(&self, attempt: &Try<'_>) {
         let Some(peer) = self.peers.get(attempt.link.0) else { return };
         let outcome = attempt.error.as_ref().map_or(OK, |(error_type, _)| *error_type);

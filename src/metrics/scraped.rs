@@ -64,6 +64,11 @@ impl Scraped {
             "1 after a failed commit: no writes are taken until a restart.",
             f64::from(view.read_only),
         );
+        let own = view.twins.contains_key(&members.own);
+        let twins = "Node ids that two living processes have, as far as this node knows: its own, and of others.";
+        families.labelled("causeway_twins", twins, &[("of", "self")], f64::from(own));
+        let of_others = view.twins.len() - usize::from(own);
+        families.labelled("causeway_twins", twins, &[("of", "others")], of_others as f64);
         families.gauge(
             "causeway_clock_ahead_seconds",
             "How far the newest clock reading of any op is ahead of this node's clock.",

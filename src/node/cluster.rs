@@ -131,6 +131,7 @@ impl NodeHandle {
             receipt: about.map(|dot| self.receipt(view, dot)).transpose()?,
             catching_up: status.filling.map(TransferFacts::from),
             log_ops: Some(self.log_size()?.ops),
+            twins: view.twins.keys().map(|node| node.0).collect(),
         })
     }
 

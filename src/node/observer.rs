@@ -19,6 +19,9 @@ pub trait Observer: Send + Sync + 'static {
     /// A peer can't be reached or is back.
     fn peer(&self, link: LinkId, node: Option<NodeId>, change: PeerChange);
 
+    /// Two living processes have one node id, this node's or another's, or they have it no more.
+    fn twin(&self, node: NodeId, seen: bool);
+
     /// A try to reach a peer ended.
     fn tried(&self, attempt: &Try<'_>);
 
@@ -56,6 +59,7 @@ impl Observer for NoObserver {
     fn visible(&self, _: &Visible) {}
     fn acknowledged(&self, _: NodeId, _: &[OpRange], _: bool, _: &[(u64, Duration)]) {}
     fn peer(&self, _: LinkId, _: Option<NodeId>, _: PeerChange) {}
+    fn twin(&self, _: NodeId, _: bool) {}
     fn tried(&self, _: &Try<'_>) {}
     fn committed(&self, _: usize, _: Duration) {}
     fn delivery_buffer(&self, _: &View) {}
@@ -83,6 +87,11 @@ impl Observer for Both {
     fn peer(&self, link: LinkId, node: Option<NodeId>, change: PeerChange) {
         self.0.peer(link, node, change);
         self.1.peer(link, node, change);
+    }
+
+    fn twin(&self, node: NodeId, seen: bool) {
+        self.0.twin(node, seen);
+        self.1.twin(node, seen);
     }
 
     fn tried(&self, attempt: &Try<'_>) {

@@ -227,9 +227,10 @@ impl Owner {
     }
 
     fn feed(&mut self, input: Input) {
-        // Only these inputs can change what the view shows.
+        // Only these inputs can change what the view shows; and time, where a claim ends.
         let publish = !matches!(input, Input::Write { .. } | Input::Tick);
         let effects = self.replica.handle(self.now(), input, &*self.storage);
+        let publish = publish || effects.iter().any(|effect| matches!(effect, Effect::Twin { .. }));
         if publish {
             // Before anyone is answered: who has been told of a write must find it.
             let view = Arc::new(self.replica.view());
@@ -270,6 +271,7 @@ impl Owner {
                 self.observer.acknowledged(peer, &ops, by_state, &latencies);
             }
             Effect::Peer { link, node, change } => self.observer.peer(link, node, change),
+            Effect::Twin { node, seen } => self.observer.twin(node, seen),
         }
     }
 

@@ -26,7 +26,7 @@ fn transport(url: &str) -> Transport {
 
 fn an_answer() -> Answer {
     let receiver = Statement { node: NodeId(1), boot: 1, number: 1, vector: VersionVector::new() };
-    Answer { receiver, implied: Vec::new(), missing: Vec::new(), redundant: 0 }
+    Answer { receiver, implied: Vec::new(), missing: Vec::new(), redundant: 0, twin_ms: None }
 }
 
 /// An answer as it goes over the wire.

@@ -143,6 +143,13 @@ pub enum Effect {
         /// What is the case now.
         change: PeerChange,
     },
+    /// Two living processes have one node id, this node's or another's, or they have it no more. Said once a change.
+    Twin {
+        /// The id.
+        node: NodeId,
+        /// Whether they have.
+        seen: bool,
+    },
 }
 
 /// A client's write, already checked for sizes: at least one entry, no key empty or twice.
@@ -385,6 +392,8 @@ pub struct View {
     pub received_pushes: u64,
     /// How often in this run a peer's state was merged into this node's.
     pub adoptions: u64,
+    /// The node ids, this node's or others', that two living processes have, and since when that is known.
+    pub twins: BTreeMap<NodeId, WallMs>,
 }
 
 impl View {

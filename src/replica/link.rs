@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::effect::{Effect, LinkId, LinkView, MonoMs, Now, OpRange, PeerChange, Send};
-use super::lacking::{self, Known};
-use super::message::{Answer, Push, Rejection, Statement};
+use super::lacking::{Known, self};
+use super::message::{Answer, Echo, Push, Rejection, Statement};
 use super::{Replica, ReplicaOptions};
 use crate::causality::{Ancestry, Dot, NodeId, Origin, VersionVector, WallMs};
 
@@ -123,6 +123,10 @@ impl Link {
             vector: known.map(|known| known.statement.vector.clone()),
             implied: known.map_or_else(Vec::new, |known| known.implied.clone()),
         }
+    }
+
+    fn echo(&self) -> Option<Echo> {
+        self.known.as_ref().map(|Known { statement, .. }| Echo { boot: statement.boot, number: statement.number })
     }
 
     fn lacks(&self, applied: &VersionVector, ancestry: &Ancestry) -> Vec<OpRange> {
@@ -319,7 +323,8 @@ impl Replica {
         link.with_ops = !probe && !state;
         link.is_being_filled = state || (link.is_being_filled && probe);
         link.asked = Some(now.mono);
-        let push = Push { cluster: self.options.cluster.clone(), to: link.node, sender, ops: Vec::new() };
+        let push =
+            Push { cluster: self.options.cluster.clone(), to: link.node, sender, ops: Vec::new(), echo: link.echo() };
         effects.push(Effect::Send(Send { link: id, push, ops, probe, state }));
     }
 
@@ -334,6 +339,7 @@ impl Replica {
         let Some(link) = self.links.get_mut(id.0) else { return };
         let node = answer.receiver.node;
         if node == self.options.node || link.node.is_some_and(|expected| expected != node) {
+            self.answered_by_own_id(now, &answer.receiver, effects);
             self.send_failed(now, id, Some(Rejection::Misdirected { actual: node }), effects);
             return;
         }
@@ -362,6 +368,9 @@ impl Replica {
             }
         }
         self.learn(now, id, answer.receiver, Some(answer.implied), effects);
+        if let Some(age_ms) = answer.twin_ms {
+            self.told_of_twin(now, age_ms, effects);
+        }
         let link = &mut self.links[id.0];
         link.forward.extend(answer.missing.iter().map(|dot| dot.origin));
         if let Some(since) = link.away.take() {

@@ -33,6 +33,18 @@ pub struct Push {
     pub sender: Statement,
     /// The ops.
     pub ops: Vec<Arc<Op>>,
+    /// The newest statement that the sender has of the receiver, as far as it knows who that is: it was made, and the
+    /// sender lived after it.
+    pub echo: Option<Echo>,
+}
+
+/// Names a statement of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Echo {
+    /// The run that made it.
+    pub boot: u64,
+    /// Which of that run's.
+    pub number: u64,
 }
 
 /// The answer to a [`Push`], given once everything of it that could be delivered is durable and visible.
@@ -48,6 +60,9 @@ pub struct Answer {
     pub missing: Vec<Dot>,
     /// How many of the ops the receiver had before.
     pub redundant: u64,
+    /// How long ago another process with the *sender's* id was last proven to live, in milliseconds: the receiver hears
+    /// both.
+    pub twin_ms: Option<u64>,
 }
 
 /// Why a push was not taken at all. Nothing changed.

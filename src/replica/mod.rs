@@ -58,7 +58,7 @@
 //! finds that its version vector has entries of its own besides the current one (it was restored from an
 //! older copy, or its volume lives twice). The first op names the other entries as parents; see
 //! [`Ancestry`]. What is known of an incarnation is kept for ever, so a node opens a bounded number of them; another
-//! node's ops are never refused for it.
+//! node's ops are never refused for it. Where two living processes have one id, both are told ([`twins`]).
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -76,6 +76,7 @@ mod siblings;
 mod staging;
 #[cfg(test)]
 mod tests;
+mod twins;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -86,10 +87,11 @@ pub use effect::{
     Replaces, RequestId, Send, Totals, View, Visible, Write, WriteError, Written,
 };
 pub use merging::{LEAP, Merging};
-pub use message::{Answer, Push, Rejection, Statement};
+pub use message::{Answer, Echo, Push, Rejection, Statement};
 pub use op::{Entry, Key, Op, TraceContext, Value};
 pub use repeats::{KeyedOps, MAX_IDEMPOTENCY_KEY_BYTES, REPEATS_MS};
 pub use siblings::{Sibling, Siblings};
+pub use twins::PROOF_MS;
 
 use crate::causality::{Ancestry, Dot, HybridClock, Incarnation, MAX_INCARNATIONS, NodeId, Origin, VersionVector};
 use delivery::DeliveryBuffer;
@@ -97,6 +99,7 @@ use link::Link;
 use receive::PendingAnswer;
 use repeats::Repeats;
 use staging::{Overlay, Staged};
+use twins::Twins;
 
 /// How much later than [`Replica::due`] an [`Input::Tick`] may come, in milliseconds, so that what is due at about the
 /// same time shares one.
@@ -204,6 +207,7 @@ pub struct Replica {
     buffer: DeliveryBuffer,
     links: Vec<Link>,
     repeats: Repeats,
+    twins: Twins,
     read_only: bool,
     received_ops: u64,
     redundant_ops: u64,
@@ -236,6 +240,7 @@ impl Replica {
             buffer: DeliveryBuffer::new(options.max_waiting_ops, options.max_waiting_bytes),
             links: options.peers.iter().map(|node| Link::new(*node)).collect(),
             repeats: Repeats::new(keyed),
+            twins: Twins::default(),
             read_only: false,
             received_ops: 0,
             redundant_ops: 0,
@@ -262,6 +267,7 @@ impl Replica {
             Input::Tick => {}
         }
         if may_offer {
+            self.expire_twins(now.mono, &mut effects);
             self.offer_all(now, &mut effects);
         }
         effects
@@ -269,7 +275,8 @@ impl Replica {
 
     /// When [`Input::Tick`] is wanted, unless another input comes before; `None`: not at all.
     pub fn due(&self) -> Option<MonoMs> {
-        self.links.iter().map(Link::due).min().filter(|due| *due < link::NEVER)
+        let due = self.links.iter().map(Link::due).chain(self.twins.due()).min();
+        due.filter(|due| *due < link::NEVER)
     }
 
     /// What goes into the store with the last op staged.
@@ -300,6 +307,7 @@ impl Replica {
             redundant_ops: self.redundant_ops,
             received_pushes: self.received_pushes,
             adoptions: self.adoptions,
+            twins: self.twins.view(),
         }
     }
 

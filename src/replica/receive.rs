@@ -25,6 +25,7 @@ struct Outcome {
     of_ops: Vec<Origin>,
     missing: Vec<Dot>,
     redundant: u64,
+    twin_ms: Option<u64>,
 }
 
 impl Replica {
@@ -40,7 +41,8 @@ impl Replica {
             effects.push(Effect::Pushed { request, outcome: Err(rejection) });
             return;
         }
-        let mut outcome = Outcome { sender: push.sender.vector.clone(), ..Outcome::default() };
+        let twin_ms = self.hear_run(now, &push.sender, push.echo, effects);
+        let mut outcome = Outcome { sender: push.sender.vector.clone(), twin_ms, ..Outcome::default() };
         outcome.of_ops.extend(push.ops.iter().map(|op| op.dot.origin));
         outcome.of_ops.dedup();
         let sender = push.sender.node;
@@ -119,13 +121,13 @@ impl Replica {
     }
 
     fn answer(&mut self, outcome: Outcome) -> Answer {
-        let Outcome { sender, of_ops, missing, redundant } = outcome;
+        let Outcome { sender, of_ops, missing, redundant, twin_ms } = outcome;
         let of_sender = sender.above(&self.applied).map(|dot| dot.origin);
         let mut named: Vec<Origin> = of_sender.chain(of_ops).filter(|origin| self.applied.get(*origin) == 0).collect();
         named.sort();
         named.dedup();
         let implied = named.into_iter().map(|origin| origin.dot(self.ancestry.covered_up_to(&self.applied, origin)));
         let implied = implied.filter(|dot| dot.counter > 0).collect();
-        Answer { receiver: self.statement(), implied, missing, redundant }
+        Answer { receiver: self.statement(), implied, missing, redundant, twin_ms }
     }
 }

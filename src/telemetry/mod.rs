@@ -102,7 +102,7 @@ impl Telemetry {
     /// shutdown: the exporter's connection lives there.
     pub fn start(node: NodeId, traces: Option<TraceOptions>) -> Result<Self, TelemetryError> {
         let Some(traces) = traces else {
-            let (watcher, lost) = (Arc::new(Watcher::new(None)), LostSpans::new());
+            let (watcher, lost) = (Arc::new(Watcher::new(node, None)), LostSpans::new());
             return Ok(Self { watcher, lost, spans: None });
         };
         let exporter = exporter::connect(&traces).map_err(|error| TelemetryError::Exporter(error.to_string()))?;
@@ -123,7 +123,7 @@ impl Telemetry {
         // Samplers that ask for no parent decide by the trace's id, so there has to be one.
         let new_traces = if traces.sampling.parent_based { traces.sampling.ratio } else { 1.0 };
         let spans = Some(Pipeline { provider, new_traces, worker });
-        Ok(Self { watcher: Arc::new(Watcher::new(Some(feed))), lost, spans })
+        Ok(Self { watcher: Arc::new(Watcher::new(node, Some(feed))), lost, spans })
     }
 
     /// For spans of others, such as a server's; `None` when no spans are wanted.

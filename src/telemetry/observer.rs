@@ -35,6 +35,8 @@ impl Feed {
 
 /// Logs, and feeds the thread that makes spans if there is one.
 pub(super) struct Watcher {
+    /// Whom it watches.
+    own: NodeId,
     spans: Option<Feed>,
     /// The last failure of each link: the reason when it is said to be away.
     failures: Mutex<BTreeMap<LinkId, Failure>>,
@@ -49,8 +51,8 @@ struct Failure {
 }
 
 impl Watcher {
-    pub(super) fn new(spans: Option<Feed>) -> Self {
-        Self { spans, failures: Mutex::default(), full_since: Mutex::default() }
+    pub(super) fn new(own: NodeId, spans: Option<Feed>) -> Self {
+        Self { own, spans, failures: Mutex::default(), full_since: Mutex::default() }
     }
 
     pub(super) fn attach(&self, handle: NodeHandle) {
@@ -105,6 +107,24 @@ impl Observer for Watcher {
                     "peer {peer} is back after {seconds:.1} s, lacks {lacks} ops"
                 );
             }
+        }
+    }
+
+    fn twin(&self, node: NodeId, seen: bool) {
+        let own = self.own == node;
+        match (seen, own) {
+            (true, true) => tracing::warn!(
+                twin = node.0,
+                "another living process has the id of this node, {node}: a copy of its data was started, or a second \
+                 node was given that id; the writes of both are kept, but stop one of them, and give it an id and data \
+                 of its own if it is to run"
+            ),
+            (true, false) => tracing::warn!(
+                twin = node.0,
+                "two living processes have the id {node}: see which of them should not, and stop it; the writes of \
+                 both are kept"
+            ),
+            (false, _) => tracing::info!(twin = node.0, "no two processes have the id {node} any more"),
         }
     }
 

@@ -149,7 +149,7 @@ pub(super) fn pushes(times: usize) -> Vec<Push> {
         }
         let vector = node.replica.view().vector;
         let sender = Statement { node: NodeId(0), boot: 0, number: index as u64 + 1, vector };
-        Push { cluster: "bench".into(), to: Some(NodeId(1)), sender, ops }
+        Push { cluster: "bench".into(), to: Some(NodeId(1)), sender, ops, echo: None }
     };
     (0..times).map(push).collect()
 }
@@ -179,7 +179,7 @@ fn two_of_many() -> [Node; 2] {
         let vector = nodes[from as usize].replica.view().vector;
         for to in (0..2).filter(|to| *to != from) {
             let sender = Statement { node: NodeId(from), boot: from.into(), number: 1, vector: vector.clone() };
-            let push = Push { cluster: "bench".into(), to: Some(NodeId(to)), sender, ops: ops.clone() };
+            let push = Push { cluster: "bench".into(), to: Some(NodeId(to)), sender, ops: ops.clone(), echo: None };
             nodes[to as usize].take(push);
         }
     }
@@ -204,6 +204,7 @@ pub(super) fn digest(times: usize) -> Box<dyn FnMut()> {
         to: Some(NodeId(1)),
         sender: sender(number as u64 + 2),
         ops: Vec::new(),
+        echo: None,
     };
     let mut digests: Vec<Push> = (0..times).map(digest).rev().collect();
     Box::new(move || exchange(&mut nodes, digests.pop().expect("as many as were prepared")))

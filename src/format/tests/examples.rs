@@ -8,7 +8,7 @@ use crate::format::facts::{Facts, Latency, LinkFacts, Question, Receipt, Transfe
 use crate::format::identity::StoredIdentity;
 use crate::format::state::{StateAnswer, StateHead, StatePiece, Taken};
 use crate::replica::{
-    Answer, Checkpoint, Entry, Op, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
+    Answer, Checkpoint, Echo, Entry, Op, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
 };
 
 pub(super) fn origin(node: u32, incarnation: u64) -> Origin {
@@ -86,12 +86,17 @@ fn statement(node: u32) -> Statement {
 }
 
 pub(super) fn push() -> Push {
-    Push { cluster: "causeway".into(), to: Some(NodeId(1)), sender: statement(0), ops: vec![] }
+    Push { cluster: "causeway".into(), to: Some(NodeId(1)), sender: statement(0), ops: vec![], echo: None }
 }
 
 /// The same with ops, as it is decoded.
 pub(super) fn push_with_ops() -> Push {
     Push { ops: vec![Arc::new(op()), Arc::new(plain_op())], ..push() }
+}
+
+/// A push whose sender has a statement of its receiver.
+pub(super) fn push_with_echo() -> Push {
+    Push { echo: Some(Echo { boot: 0xb007_b007_0000_0001, number: 299 }), ..push() }
 }
 
 pub(super) fn answer() -> Answer {
@@ -100,6 +105,7 @@ pub(super) fn answer() -> Answer {
         implied: vec![dot(0, 0xaaaa_0000_0000_0001, 12)],
         missing: vec![dot(2, 0x5555_6666_7777_8888, 1)],
         redundant: 3,
+        twin_ms: None,
     }
 }
 
@@ -124,6 +130,11 @@ pub(super) fn state_answers() -> [StateAnswer; 4] {
         answered(Taken::UpTo(None)),
         answered(Taken::All),
     ]
+}
+
+/// The answer to a node whose id two processes have.
+pub(super) fn answer_to_a_twin() -> Answer {
+    Answer { twin_ms: Some(1_500), ..answer() }
 }
 
 pub(super) fn rejections() -> [Rejection; 5] {
@@ -176,6 +187,7 @@ pub(super) fn facts() -> Facts {
         }),
         catching_up: None,
         log_ops: None,
+        twins: vec![],
     }
 }
 
@@ -191,6 +203,11 @@ pub(super) fn facts_of_transfers() -> Facts {
     };
     let links = vec![LinkFacts { state_transfer: Some(transfer(100)), ..LinkFacts::default() }];
     Facts { catching_up: Some(transfer(200)), log_ops: Some(7), links, ..Facts::default() }
+}
+
+/// The same of a node that knows of ids that two processes have.
+pub(super) fn facts_with_twins() -> Facts {
+    Facts { twins: vec![0, 7], ..facts() }
 }
 
 /// What a write with a context answers.

@@ -29,6 +29,14 @@ golden!(facts, examples::facts(), facts::encode_facts, facts::decode_facts);
 golden!(facts_of_transfers, examples::facts_of_transfers(), facts::encode_facts, facts::decode_facts);
 golden!(state_piece, examples::piece(), write_piece, state::decode_piece);
 golden!(answer, examples::answer(), message::encode_answer, message::decode_answer);
+golden!(facts_with_twins, examples::facts_with_twins(), facts::encode_facts, facts::decode_facts);
+golden!(answer_to_a_twin, examples::answer_to_a_twin(), message::encode_answer, message::decode_answer);
+golden!(
+    push_with_echo,
+    examples::push_with_echo(),
+    |push: &_| message::encode_push(push, &[] as &[&[u8]]),
+    message::decode_push
+);
 golden!(ancestry, examples::parents(), |parents: &Vec<_>| ancestry::encode(parents), |bytes: &[u8]| ancestry::decode(
     examples::op().dot.origin,
     bytes

@@ -13,7 +13,7 @@ use crate::format::MAX_COUNTER;
 use crate::format::base::Base;
 use crate::format::state::{StateAnswer, StateHead, StatePiece, Taken};
 use crate::replica::{
-    Answer, Checkpoint, Entry, Op, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
+    Answer, Checkpoint, Echo, Entry, Op, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
 };
 
 fn any_counter() -> impl Strategy<Value = u64> {
@@ -100,17 +100,21 @@ fn any_statement() -> impl Strategy<Value = Statement> {
 
 /// Without ops.
 pub(super) fn any_push() -> impl Strategy<Value = Push> {
-    (any_text(), option::of(any::<u32>()), any_statement()).prop_map(|(cluster, to, sender)| Push {
+    let echo = option::of(any::<(u64, u64)>());
+    (any_text(), option::of(any::<u32>()), any_statement(), echo).prop_map(|(cluster, to, sender, echo)| Push {
         cluster,
         to: to.map(NodeId),
         sender,
         ops: vec![],
+        echo: echo.map(|(boot, number)| Echo { boot, number }),
     })
 }
 
 pub(super) fn any_answer() -> impl Strategy<Value = Answer> {
-    (any_statement(), any_dots(), vec(any_dot(), 0..4), any::<u64>())
-        .prop_map(|(receiver, implied, missing, redundant)| Answer { receiver, implied, missing, redundant })
+    let numbers = (any::<u64>(), option::of(any::<u64>()));
+    (any_statement(), any_dots(), vec(any_dot(), 0..4), numbers).prop_map(
+        |(receiver, implied, missing, (redundant, twin_ms))| Answer { receiver, implied, missing, redundant, twin_ms },
+    )
 }
 
 fn any_ancestry() -> impl Strategy<Value = Ancestry> {

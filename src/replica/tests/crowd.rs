@@ -34,7 +34,7 @@ impl Crowd {
         peer.asked += 1;
         peer.statements += 1;
         let receiver = statement(NodeId(link.0 as u32 + 1), 7, peer.statements, &peer.holds);
-        let answer = Answer { receiver, implied: Vec::new(), missing: Vec::new(), redundant: 0 };
+        let answer = Answer { receiver, implied: Vec::new(), missing: Vec::new(), redundant: 0, twin_ms: None };
         self.lone.feed(match peer.answers {
             true => Input::Answered { link, carried: Vec::new(), answer },
             false => Input::SendFailed { link, rejection: None },

@@ -51,12 +51,12 @@ impl Lone {
     }
 
     fn answered(&mut self, carried: Vec<Dot>, receiver: Statement, implied: Vec<Dot>) -> Vec<Effect> {
-        let answer = Answer { receiver, implied, missing: Vec::new(), redundant: 0 };
+        let answer = Answer { receiver, implied, missing: Vec::new(), redundant: 0, twin_ms: None };
         self.feed(Input::Answered { link: LinkId(0), carried, answer })
     }
 
     fn heard(&mut self, sender: Statement, ops: Vec<Arc<Op>>) -> Vec<Effect> {
-        let push = Push { cluster: "test".into(), to: None, sender, ops };
+        let push = Push { cluster: "test".into(), to: None, sender, ops, echo: None };
         self.feed(Input::Push { request: RequestId(0), push })
     }
 
@@ -220,7 +220,7 @@ fn a_peer_that_had_a_forwarded_op_before_gets_no_more_of_its_origin_at_once() {
         // Meanwhile there is one more.
         lone.takes(op(other.dot(2), &[]));
         let receiver = statement(PEER, 7, 3, &[other.dot(1)]);
-        let answer = Answer { receiver, implied: Vec::new(), missing: Vec::new(), redundant };
+        let answer = Answer { receiver, implied: Vec::new(), missing: Vec::new(), redundant, twin_ms: None };
         let effects = lone.feed(Input::Answered { link: LinkId(0), carried: vec![other.dot(1)], answer });
         assert_eq!(sends_ops(&effects), goes_on, "{redundant} of the ops were there before");
     }
@@ -237,6 +237,7 @@ fn a_redundant_op_of_this_node_does_not_make_it_forget_what_lags() {
         implied: Vec::new(),
         missing: Vec::new(),
         redundant: 1,
+        twin_ms: None,
     };
     drop(lone.feed(Input::Answered { link: LinkId(0), carried: vec![own], answer: answer(2) }));
     drop(lone.after(600).feed(Input::Tick));

@@ -8,4 +8,5 @@ mod mesh;
 mod random;
 mod restarts;
 mod script;
+mod twins;
 mod world;

@@ -8,6 +8,8 @@ use crate::causality::{Hlc, WallMs};
 
 /// A node: a replica, and what its disk holds.
 pub(super) struct Node {
+    /// The id that it is started with. Its address leads to the first that has it.
+    id: usize,
     pub(super) replica: Replica,
     pub(super) keys: BTreeMap<Key, Siblings>,
     pub(super) log: BTreeMap<u64, Arc<Op>>,
@@ -108,6 +110,10 @@ pub(super) struct World {
     /// Every op that was ever on a disk.
     pub(super) archive: BTreeMap<Dot, Arc<Op>>,
     pub(super) batch_ops: usize,
+    /// How many addresses there are.
+    addresses: usize,
+    /// Whether two processes of one id were ever let live.
+    has_twins: bool,
     tune: fn(&mut ReplicaOptions),
 }
 
@@ -123,30 +129,42 @@ impl World {
             next_request: 0,
             archive: BTreeMap::new(),
             batch_ops: 4,
+            addresses: nodes,
+            has_twins: false,
             tune,
         };
         for id in 0..nodes {
             let recovered = Recovered::default();
-            let replica = world.boot(id, nodes, 0, recovered.clone());
+            let replica = world.boot((id, id), 0, recovered.clone());
             let (keys, log, staged) = Default::default();
-            world.nodes.push(Node { replica, keys, log, recovered, staged, boots: 0, copy: None });
+            world.nodes.push(Node { id, replica, keys, log, recovered, staged, boots: 0, copy: None });
         }
         world
     }
 
-    fn boot(&self, id: usize, nodes: usize, boots: u64, recovered: Recovered) -> Replica {
-        let peers = (0..nodes).filter(|peer| *peer != id).map(|peer| Some(NodeId(peer as u32))).collect();
+    /// Starts another process, with the id of a node, on a copy of what its disk holds. No address leads to it.
+    pub(super) fn start_twin(&mut self, of: usize) -> usize {
+        self.has_twins = true;
+        let index = self.nodes.len();
+        let Node { id, keys, log, recovered, .. } = &self.nodes[of];
+        let (id, keys, log, recovered) = (*id, keys.clone(), log.clone(), recovered.clone());
+        let replica = self.boot((index, id), 0, recovered.clone());
+        self.nodes.push(Node { id, replica, keys, log, recovered, staged: Vec::new(), boots: 0, copy: None });
+        index
+    }
+
+    fn boot(&self, (index, id): (usize, usize), boots: u64, recovered: Recovered) -> Replica {
+        let peers = (0..self.addresses).filter(|peer| *peer != id).map(|peer| Some(NodeId(peer as u32))).collect();
         let mut options = ReplicaOptions::new("test", NodeId(id as u32), peers);
         (self.tune)(&mut options);
-        let seed = Seed { boot: id as u64 * 1_000 + boots, random: id as u64 * 1_000 + boots };
+        let seed = Seed { boot: index as u64 * 1_000 + boots, random: index as u64 * 1_000 + boots };
         Replica::new(options, seed, recovered)
     }
 
     /// Kills a node and starts it on what its disk holds. What was under way to and from it is lost.
     pub(super) fn restart(&mut self, id: usize) {
-        let nodes = self.nodes.len();
         let boots = self.nodes[id].boots + 1;
-        let replica = self.boot(id, nodes, boots, self.nodes[id].recovered.clone());
+        let replica = self.boot((id, self.nodes[id].id), boots, self.nodes[id].recovered.clone());
         let node = &mut self.nodes[id];
         (node.replica, node.boots) = (replica, boots);
         node.staged.clear();
@@ -339,7 +357,7 @@ impl World {
             .chain(self.open.values().map(|(sender, link, _)| (*sender, *link)))
             .collect();
         for sender in 0..self.nodes.len() {
-            for link in 0..self.nodes.len() - 1 {
+            for link in 0..self.addresses - 1 {
                 if self.nodes[sender].replica.is_under_way(LinkId(link)) && !under_way.contains(&(sender, LinkId(link)))
                 {
                     self.feed(sender, Input::SendFailed { link: LinkId(link), rejection: None });
@@ -361,6 +379,9 @@ impl World {
                         self.letters.push_back(Letter::Answer { from: id, to: sender, link, carried, outcome });
                     }
                 }
+                Effect::Twin { seen: true, .. } => {
+                    assert!(self.has_twins, "no two processes of an id ever lived at the same time");
+                }
                 _ => {}
             }
             self.effects.push((id, effect));
@@ -369,7 +390,8 @@ impl World {
 
     /// What the sender's shell does: reads ops of the ranges in order of position, as many as fit.
     fn post(&mut self, from: usize, send: Send) {
-        let to = if send.link.0 < from { send.link.0 } else { send.link.0 + 1 };
+        let own = self.nodes[from].id;
+        let to = if send.link.0 < own { send.link.0 } else { send.link.0 + 1 };
         if send.state && !send.probe {
             let Node { replica, keys, recovered, .. } = &self.nodes[from];
             let Checkpoint { vector, hlc, .. } = recovered.checkpoint.clone();

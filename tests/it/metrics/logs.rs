@@ -65,7 +65,7 @@ fn push(counters: &[u64]) -> Vec<u8> {
     });
     let vector = VersionVector::from_iter([ORIGIN.dot(5)]);
     let sender = Statement { node: NodeId(1), boot: 1, number: counters[0], vector };
-    let push = Push { cluster: Arc::from("causeway"), to: Some(NodeId(0)), sender, ops: Vec::new() };
+    let push = Push { cluster: Arc::from("causeway"), to: Some(NodeId(0)), sender, ops: Vec::new(), echo: None };
     message::encode_push(&push, &ops.collect::<Vec<_>>())
 }
 

@@ -30,7 +30,7 @@ fn an_op(counter: u64, key: &str) -> Op {
 fn a_push() -> Push {
     let vector = VersionVector::from_iter([ORIGIN.dot(1)]);
     let sender = Statement { node: NodeId(1), boot: 1, number: 1, vector };
-    Push { cluster: Arc::from("test"), to: Some(NodeId(0)), sender, ops: Vec::new() }
+    Push { cluster: Arc::from("test"), to: Some(NodeId(0)), sender, ops: Vec::new(), echo: None }
 }
 
 fn bytes(push: &Push, ops: &[Op]) -> Vec<u8> {

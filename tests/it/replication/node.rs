@@ -183,6 +183,10 @@ impl Observer for Tries {
         self.inner.peer(link, node, change);
     }
 
+    fn twin(&self, node: NodeId, seen: bool) {
+        self.inner.twin(node, seen);
+    }
+
     fn tried(&self, attempt: &Try<'_>) {
         self.failed.lock().unwrap().extend(attempt.error.as_ref().map(|(error_type, _)| error_type));
         self.inner.tried(attempt);
