@@ -57,6 +57,8 @@ pub(super) struct Link {
     /// Since when it has not answered, once that is more than a hiccup.
     away: Option<Now>,
     heard: Option<WallMs>,
+    /// What was answered last, by whoever has its address.
+    echo: Option<Echo>,
     /// For each origin of which the peer lacks ops: how far it has it, and since when that is so.
     lags: BTreeMap<Origin, Lag>,
     /// Whether it lacked something by its newest statement, and nothing of that had come since the one before.
@@ -108,6 +110,7 @@ impl Link {
             due: MonoMs(0),
             away: None,
             heard: None,
+            echo: None,
             lags: BTreeMap::new(),
             stuck: false,
             forward: BTreeSet::new(),
@@ -123,10 +126,6 @@ impl Link {
             vector: known.map(|known| known.statement.vector.clone()),
             implied: known.map_or_else(Vec::new, |known| known.implied.clone()),
         }
-    }
-
-    fn echo(&self) -> Option<Echo> {
-        self.known.as_ref().map(|Known { statement, .. }| Echo { boot: statement.boot, number: statement.number })
     }
 
     fn lacks(&self, applied: &VersionVector, ancestry: &Ancestry) -> Vec<OpRange> {
@@ -324,7 +323,7 @@ impl Replica {
         link.is_being_filled = state || (link.is_being_filled && probe);
         link.asked = Some(now.mono);
         let push =
-            Push { cluster: self.options.cluster.clone(), to: link.node, sender, ops: Vec::new(), echo: link.echo() };
+            Push { cluster: self.options.cluster.clone(), to: link.node, sender, ops: Vec::new(), echo: link.echo };
         effects.push(Effect::Send(Send { link: id, push, ops, probe, state }));
     }
 
@@ -337,7 +336,8 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) {
         let Some(link) = self.links.get_mut(id.0) else { return };
-        let node = answer.receiver.node;
+        let Statement { node, boot, number, .. } = answer.receiver;
+        link.echo = Some(Echo { boot, number });
         if node == self.options.node || link.node.is_some_and(|expected| expected != node) {
             self.answered_by_own_id(now, &answer.receiver, effects);
             self.send_failed(now, id, Some(Rejection::Misdirected { actual: node }), effects);

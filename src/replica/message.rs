@@ -33,8 +33,8 @@ pub struct Push {
     pub sender: Statement,
     /// The ops.
     pub ops: Vec<Arc<Op>>,
-    /// The newest statement that the sender has of the receiver, as far as it knows who that is: it was made, and the
-    /// sender lived after it.
+    /// The statement that whoever has the receiver's address answered the sender with last: the sender lived after it was
+    /// made.
     pub echo: Option<Echo>,
 }
 

@@ -70,7 +70,9 @@ impl Replica {
             return Err(Rejection::WrongCluster { actual: self.options.cluster.clone() });
         }
         let own = self.options.node;
-        if push.to.is_some_and(|node| node != own) {
+        // Another process with this node's id is answered all the same: so both come to know.
+        let is_twin = push.sender.node == own && push.sender.boot != self.boot;
+        if push.to.is_some_and(|node| node != own) && !is_twin {
             return Err(Rejection::Misdirected { actual: own });
         }
         if self.read_only && !push.ops.is_empty() {

@@ -3,7 +3,7 @@
 //!
 //! A process that was started again looks much the same: pushes of the run before it may come late, doubled and out of
 //! order. So a claim needs proof that the two lived at the same time. Every statement is numbered, and a push names the
-//! newest that its sender has of the receiver: its *echo*. An echo shows that its sender lived after that statement was
+//! one that its sender was answered with last: its *echo*. An echo shows that its sender lived after that statement was
 //! made. A receiver that hears two runs ([`Run`]) of an id remembers its own last statement from before it heard of each:
 //! its *mark*. When each of the two has echoed more than the other's mark, each lived after the other had begun: at some
 //! time both did. Of a run and the one that follows it, one of the two never can.

@@ -22,4 +22,5 @@ mod scenarios;
 mod support;
 mod tidy;
 mod transfer;
+mod twins;
 mod watch;

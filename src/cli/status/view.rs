@@ -36,6 +36,9 @@ struct Facts {
     conflicts: u64,
     disk_bytes: u64,
     read_only: bool,
+    // Older nodes don't say.
+    #[serde(default)]
+    twins: Vec<u32>,
     waiting_requests: u64,
     delivery_buffer: u64,
     catching_up: Option<Transfer>,
@@ -114,6 +117,7 @@ impl Cluster {
     /// A node's state is what the node that was asked has of it.
     fn node_state(&self, node: &Node) -> Cell {
         match (&node.facts, self.way_to(node)) {
+            _ if self.has_twin(node) => Cell::styled("two processes", BAD),
             (_, Some(Link { away_since: Some(since), .. })) => self.away(since),
             (Some(facts), _) if facts.read_only => Cell::styled("read-only", BAD),
             (_, None) if !node.is_self => Cell::styled("unknown", WAITING),
@@ -122,6 +126,12 @@ impl Cluster {
             }
             _ => Cell::styled("up", GOOD),
         }
+    }
+
+    /// Whether some node knows that two living processes have this one's id.
+    fn has_twin(&self, node: &Node) -> bool {
+        let heard = self.nodes.iter().filter(|other| !self.is_old(other)).filter_map(|other| other.facts.as_ref());
+        node.node.is_some_and(|id| heard.into_iter().any(|facts| facts.twins.contains(&id)))
     }
 
     /// The way to a node from the one that was asked.
@@ -329,6 +339,28 @@ mod tests {
         let text = anstream::adapter::strip_str(&cluster.to_string()).to_string();
         assert!(text.contains("  catching up from 0, 25 %  "), "{text}");
         assert!(text.contains("  whole state, 25 %, 90 s left  "), "{text}");
+    }
+
+    #[test]
+    fn an_id_that_two_processes_have_is_shown_whoever_knows_of_it() {
+        let mut knows = facts(&[link(0, None, 0)]);
+        knows["twins"] = json!([0]);
+        let cluster = json!({
+            "node": 0, "cluster": "causeway", "at": "2026-11-24T14:10:00.000Z", "traces_url": null, "nodes": [
+                {"node": 0, "address": null, "self": true, "age_ms": 0, "facts": facts(&[link(1, None, 0)])},
+                {"node": 1, "address": "http://node1:7000", "self": false, "age_ms": 20, "facts": knows},
+            ],
+        });
+        let states = |cluster: &Value| {
+            let cluster: Cluster = serde_json::from_value(cluster.clone()).unwrap();
+            let text = anstream::adapter::strip_str(&cluster.to_string()).to_string();
+            let state = |line: &str| line.split("  ").filter(|part| !part.is_empty()).nth(1).unwrap().trim().to_owned();
+            text.lines().skip(3).take(2).map(state).collect::<Vec<_>>()
+        };
+        assert_eq!(states(&cluster), ["two processes", "up"]);
+        let mut old = cluster;
+        old["nodes"][1]["age_ms"] = json!(60_000);
+        assert_eq!(states(&old), ["up", "up"], "who says so has not been heard for long");
     }
 
     #[test]

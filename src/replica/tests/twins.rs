@@ -1,6 +1,6 @@
 //! Two living processes of one id are told; a process that was started again is not taken for two.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -91,27 +91,65 @@ fn one_node_that_hears_both_is_enough() {
     assert_eq!([0, 1, 2, twin].map(|node| twins(&world, node)), [vec![0], vec![], vec![0], vec![0]]);
 }
 
-/// The address of a peer, which has not said who it is, leads to a process with this node's id.
+/// The address of a peer leads to a process with this node's id. It is told by the first answer, and the other by the next
+/// push.
 #[test]
-fn an_answer_of_another_process_with_the_same_id_is_proof() {
-    let own = NodeId(0);
-    let mut replica = Replica::new(ReplicaOptions::new("test", own, vec![None]), seed(1), Recovered::default());
-    let keys = std::collections::BTreeMap::new();
-    let answer_of = |boot, number| Answer {
-        receiver: statement(own, boot, number),
-        implied: Vec::new(),
-        missing: Vec::new(),
-        redundant: 0,
-        twin_ms: None,
-    };
-    let answered = |replica: &mut Replica, boot, number, ms| {
-        drop(replica.handle(at(ms), Input::Tick, &keys));
-        let answer = answer_of(boot, number);
-        drop(replica.handle(at(ms), Input::Answered { link: LinkId(0), carried: Vec::new(), answer }, &keys));
-        !replica.view().twins.is_empty()
-    };
-    assert!(!answered(&mut replica, 1, 1, 1_000), "it is this process itself");
-    assert!(answered(&mut replica, 2, 1, 2_000));
+fn who_finds_its_own_id_at_the_address_of_a_peer_knows_and_so_does_the_other() {
+    for peer in [Some(NodeId(1)), None] {
+        let process = |boot| {
+            let options = ReplicaOptions::new("test", NodeId(0), vec![peer]);
+            Replica::new(options, seed(boot), Recovered::default())
+        };
+        let (mut here, mut there) = (process(1), process(2));
+        let push = send(here.handle(at(1_000), Input::Tick, &no_keys()));
+        let answer = answer(there.handle(at(9_000), Input::Push { request: RequestId(0), push }, &no_keys()));
+        assert!(there.view().twins.is_empty(), "the push may be of a run that has ended");
+        let answered = Input::Answered { link: LinkId(0), carried: Vec::new(), answer };
+        // The first retry is at once.
+        let push = send(here.handle(at(1_010), answered, &no_keys()));
+        assert!(here.view().twins.contains_key(&NodeId(0)), "{peer:?}");
+        drop(there.handle(at(9_020), Input::Push { request: RequestId(1), push }, &no_keys()));
+        assert!(there.view().twins.contains_key(&NodeId(0)), "{peer:?}");
+    }
+}
+
+/// The address of a peer leads to this process itself.
+#[test]
+fn who_answers_itself_has_no_twin() {
+    let options = ReplicaOptions::new("test", NodeId(0), vec![None]);
+    let mut replica = Replica::new(options, seed(1), Recovered::default());
+    let mut push = send(replica.handle(at(1_000), Input::Tick, &no_keys()));
+    for _ in 0..2 {
+        let answer = answer(replica.handle(at(1_000), Input::Push { request: RequestId(0), push }, &no_keys()));
+        let answered = Input::Answered { link: LinkId(0), carried: Vec::new(), answer };
+        drop(replica.handle(at(1_010), answered, &no_keys()));
+        assert!(replica.view().twins.is_empty());
+        drop(replica.handle(at(1_500), Input::SendFailed { link: LinkId(0), rejection: None }, &no_keys()));
+        push = send(replica.handle(at(2_500), Input::Tick, &no_keys()));
+    }
+}
+
+fn no_keys() -> BTreeMap<Key, Siblings> {
+    BTreeMap::new()
+}
+
+fn sent(effects: Vec<Effect>) -> Option<Push> {
+    effects.into_iter().find_map(|effect| match effect {
+        Effect::Send(send) => Some(send.push),
+        _ => None,
+    })
+}
+
+fn send(effects: Vec<Effect>) -> Push {
+    sent(effects).unwrap()
+}
+
+fn answer(effects: Vec<Effect>) -> Answer {
+    let answer = effects.into_iter().find_map(|effect| match effect {
+        Effect::Pushed { outcome, .. } => outcome.ok(),
+        _ => None,
+    });
+    answer.unwrap()
 }
 
 fn seed(boot: u64) -> Seed {
@@ -204,14 +242,7 @@ impl Restarts {
     }
 
     fn arrive(&mut self, push: Push) -> Answer {
-        let keys = std::collections::BTreeMap::new();
-        let request = RequestId(0);
-        let effects = self.peer.handle(at(self.now_ms), Input::Push { request, push }, &keys);
-        let answer = effects.into_iter().find_map(|effect| match effect {
-            Effect::Pushed { outcome, .. } => outcome.ok(),
-            _ => None,
-        });
-        answer.unwrap()
+        answer(self.peer.handle(at(self.now_ms), Input::Push { request: RequestId(0), push }, &no_keys()))
     }
 }
 

@@ -24,6 +24,7 @@ pub const EXPECTED: &[&str] = &[
     "volume wiped",
     "older copy restored",
     "two owners",
+    "two owners told",
     // Processes and clocks.
     "crash",
     "crash in recovery",

@@ -84,6 +84,7 @@ impl World {
     }
 
     pub(super) fn kill(&mut self, machine: usize, what: &'static str) {
+        self.note_end_of_twin(machine);
         let Machine { process, volume, unsure, paused, disk_fault, rng, .. } = &mut self.machines[machine];
         let Some(process) = process.take() else { return };
         self.record.coverage.count(what);

@@ -40,6 +40,7 @@ impl World {
             return;
         }
         self.is_over = true;
+        self.check_owners_told();
         for machine in 0..self.machines.len() {
             self.note_bounds(machine);
         }
@@ -60,7 +61,7 @@ impl World {
                 quiet.then(|| process.replica.view())
             })
             .collect();
-        let Some(views) = views.filter(|_| idle) else { return false };
+        let Some(views) = views.filter(|_| idle && self.are_owners_told()) else { return false };
         let (nodes, twins) = views.split_at(self.settings.nodes);
         nodes.iter().all(|view| {
             view.vector == nodes[0].vector

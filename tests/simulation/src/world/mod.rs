@@ -4,6 +4,7 @@ mod faults;
 mod finish;
 mod replication;
 mod requests;
+mod twins;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -76,6 +77,8 @@ pub struct World {
     is_over: bool,
     healed: bool,
     rest_by: Micros,
+    /// When two processes last had an id at the same time, where they have no more.
+    two_until: BTreeMap<NodeId, Micros>,
     seed: u64,
 }
 
@@ -136,6 +139,7 @@ impl World {
             is_over: false,
             healed: false,
             rest_by: 0,
+            two_until: BTreeMap::new(),
             seed: *seed,
         }
     }
@@ -248,6 +252,7 @@ impl World {
             Effect::Peer { link, change, .. } => {
                 self.record.say(self.now, || format!("node{machine} finds its peer {}: {change:?}", link.0));
             }
+            Effect::Twin { node, seen } => self.twin(machine, node, seen),
         }
     }
 

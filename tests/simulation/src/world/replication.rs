@@ -19,7 +19,7 @@ const REFUSED: Micros = 1_000;
 
 impl World {
     pub(super) fn send(&mut self, machine: usize, send: Send) {
-        let Send { link, push, ops, probe } = send;
+        let Send { link, push, ops, probe, .. } = send;
         let own = self.machines[machine].node;
         let stored = if probe { Vec::new() } else { self.machines[machine].volume.ops(&ops, self.settings.batch_ops) };
         let mut carried: BTreeMap<Origin, u64> = BTreeMap::new();
