@@ -38,7 +38,7 @@ impl Peer {
         let decode =
             |(key, bytes): (String, bytes::Bytes)| (key.into(), crate::format::siblings::decode(&bytes).unwrap());
         let statement = Statement { node: self.node, boot: 1, number: 1, vector: self.vector() };
-        let push = Push { cluster: "test".into(), to: Some(NodeId(0)), sender: statement, ops: vec![] };
+        let push = Push { cluster: "test".into(), to: Some(NodeId(0)), sender: statement, ops: vec![], echo: None };
         let recovered = self.storage.recovered();
         let head =
             StateHead { vector: self.vector(), ancestry: recovered.ancestry, keys: recovered.checkpoint.totals.keys };
