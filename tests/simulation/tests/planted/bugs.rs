@@ -26,6 +26,7 @@ const LINK: &str = "src/replica/link.rs";
 const LACKING: &str = "src/replica/lacking.rs";
 const REPEATS: &str = "src/replica/repeats.rs";
 const SIBLINGS: &str = "src/replica/siblings.rs";
+const TWINS: &str = "src/replica/twins.rs";
 const REPLICA: &str = "src/replica/mod.rs";
 const ANCESTRY: &str = "src/causality/ancestry.rs";
 const LINEAGE: &str = "src/causality/lineage.rs";
@@ -55,6 +56,9 @@ pub(crate) const BUGS: &[Bug] = &[
             "crate::causality::CausalContext::of_state(self.applied.clone())",
         )],
     ),
+    // Two processes with one id.
+    one("restart-taken-for-a-twin", &[at(TWINS, "«self.echoed > other.mark»", "self.echoed > 0")]),
+    one("twins-not-told", &[at(TWINS, "«Some(now.mono.since(other)).filter(|age_ms| *age_ms < PROOF_MS)»", "None")]),
     // Dots and incarnations.
     one("incarnations-share-a-name", &[at(WRITE, "«self.random.incarnation()»", "crate::causality::Incarnation(1)")]),
     one(
