@@ -52,6 +52,9 @@ impl Lineage {
                 self.index.take();
             }
             Err(place) => {
+                if self.notes.is_empty() {
+                    self.index = OnceLock::from(Index::default());
+                }
                 self.notes.insert(place, (own, parents.into()));
                 // Known already: others named it. In causal order that does not happen.
                 if self.index.get().is_some_and(|index| index.spot(own).is_some()) {
