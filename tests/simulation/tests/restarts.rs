@@ -19,7 +19,7 @@ use causeway::replica::{
 const NODES: usize = 3;
 const CUT_OFF: usize = 2;
 /// How many restarts of each node, unless `CAUSEWAY_TEST_RESTARTS` says it.
-const RESTARTS: usize = if cfg!(debug_assertions) { 300 } else { 3_000 };
+const RESTARTS: usize = if cfg!(debug_assertions) { 300 } else { 2_000 };
 const BATCH_OPS: usize = 4_096;
 
 #[derive(Default)]
