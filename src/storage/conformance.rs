@@ -86,7 +86,7 @@ pub(super) struct Log {
     pub(super) checkpoint: Checkpoint,
     pub(super) ancestry: Ancestry,
     /// What the ops wrote.
-    states: BTreeMap<Key, Siblings>,
+    pub(super) states: BTreeMap<Key, Siblings>,
 }
 
 impl Log {
