@@ -187,6 +187,7 @@ fn start_node(config: &Config, observer: Arc<dyn Observer>) -> Result<Running, S
     let peers = config.peers.iter().map(|peer| peer.id).collect();
     let options = NodeOptions {
         replica: ReplicaOptions {
+            removed: config.removed.clone(),
             max_siblings: config.limits.siblings,
             max_waiting_ops: config.replication.delivery_buffer_ops,
             max_waiting_bytes: config.replication.delivery_buffer_bytes,

@@ -7,10 +7,12 @@
 
 mod client;
 mod completions;
+mod drain;
 mod events;
 mod failure;
 mod get;
 mod healthcheck;
+mod members;
 mod output;
 mod session;
 mod set;
@@ -87,6 +89,20 @@ pub enum Command {
     /// writes take over it, and how old the facts are.
     #[command(after_help = "Exit codes: 0 shown, 2 wrong command line, 3 no answer or a refusal")]
     Status(status::Status),
+    /// Shows what each node believes who belongs to the cluster
+    ///
+    /// A line each node: its list, whom it names as removed, whom it hears that is not in its list, and whether it is being
+    /// drained. Then where nodes disagree.
+    #[command(after_help = "Exit codes: 0 they agree, 1 they disagree, 2 wrong command line, 3 no answer or a refusal")]
+    Members(members::Members),
+    /// Lets a node take no more writes, to be stopped for good, and waits until the others have all of it
+    ///
+    /// Reads and replication go on. A restart ends it, as --undo does.
+    #[command(
+        after_help = "Exit codes: 0 every other configured node has all that this one has (or it takes writes, with \
+                      --undo), 1 not in time: who lacks what is said, 2 wrong command line, 3 no answer or a refusal"
+    )]
+    Drain(drain::Drain),
     /// Prints changes as they become visible on a node
     ///
     /// A line each key. Goes on by itself behind the last change when the connection was lost; ends with Ctrl-C.
@@ -132,6 +148,8 @@ async fn carry_out(command: &Command, own: OwnNode<'_>) -> Result<(), Failure> {
         Command::Get(get) => get::run(get, own).await,
         Command::Set(set) => set::run(set, own).await,
         Command::Status(status) => status::run(status, own).await,
+        Command::Members(members) => members::run(members, own).await,
+        Command::Drain(drain) => drain::run(drain, own).await,
         Command::Watch(watch) => watch::run(watch, own).await,
         Command::Verify(verify) => verify::run(verify, own).await,
         Command::Completions(completions) => completions::run(completions),
@@ -197,8 +215,8 @@ Exit codes of a node:
 
 Exit codes of commands:
   0  done
-  1  done, and the answer is no: no such key (get), too few acknowledgements in time (set), the nodes differ (verify),
-     not ready (healthcheck)
+  1  done, and the answer is no: no such key (get), too few acknowledgements in time (set), the nodes differ (verify)
+     or disagree (members), the others lack something (drain), not ready (healthcheck)
   2  the command line is wrong, or the configuration
   3  could not be done: no answer, or the node refused",
     );

@@ -50,6 +50,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("node_id", None, "This node's id, a whole number"),
     setting("cluster", Some("causeway"), "The cluster's name; nodes of another are refused"),
     setting("peers", None, "All nodes, this one too: 0=http://node0.replication:7000,1=http://..."),
+    setting(
+        "removed",
+        None,
+        "Ids of nodes that were taken out of the cluster for good, with commas: what they push is refused",
+    ),
     setting("listen", Some("127.0.0.1:8000"), "Where clients are served"),
     setting("peer_listen", None, "Where peers are served, ADDRESS:PORT or NAME:PORT [default: with the clients]"),
     setting("peer_subnet", None, "Peers must come in on a local address of this range, such as 172.31.0.0/16"),
@@ -190,6 +195,11 @@ impl Values {
         if written.is_none() { self.invalid(key, &count.to_string()) } else { written }
     }
 
+    /// A list that need not be set. `None`: a problem was noted.
+    pub(super) fn optional_list(&mut self, key: &str, expected: &str) -> Option<Vec<String>> {
+        if self.merged.contains_key(key) { self.list(key, expected) } else { Some(Vec::new()) }
+    }
+
     /// A list: of the file, or a text with commas. Blanks around its parts don't count, nor do empty parts.
     pub(super) fn list(&mut self, key: &str, expected: &str) -> Option<Vec<String>> {
         let Some(value) = self.merged.get(key) else {
@@ -198,6 +208,8 @@ impl Values {
         };
         let text = |value: &Value| match &value.kind {
             ValueKind::String(text) => Some(text.clone()),
+            // In the file only.
+            ValueKind::I64(number) => Some(number.to_string()),
             _ => None,
         };
         let parts = match &value.kind {

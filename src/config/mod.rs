@@ -12,6 +12,7 @@ mod problem;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ pub struct Config {
     pub cluster: String,
     /// The other configured nodes, in the list's order.
     pub peers: Vec<Peer>,
+    /// Nodes that were taken out of the cluster for good.
+    pub removed: BTreeSet<NodeId>,
     /// Where clients are served.
     pub listen: SocketAddr,
     /// Where peers are served.
@@ -155,6 +158,7 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
     };
     let mut warnings = Vec::new();
     let peers = peers::take(&mut values, node, own_port, &mut warnings);
+    let removed = peers::take_removed(&mut values, node, peers.as_deref());
     let data_dir = values.optional_text("data_dir", parse::path);
     let log = values.text("log", parse::log_filter);
     let log_format = values.optional_text("log_format", parse::log_format);
@@ -173,6 +177,7 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
             node,
             cluster: cluster?,
             peers: peers?,
+            removed: removed?,
             listen: listen?,
             peer_listen: peer_listen?,
             data_dir: data_dir?.unwrap_or_else(|| PathBuf::from("causeway-data").join(node.to_string())),

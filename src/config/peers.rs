@@ -11,6 +11,9 @@ use crate::causality::NodeId;
 /// The most nodes that a list may have.
 const MAX_MEMBERS: usize = 100;
 
+/// The most nodes that may be named as removed.
+const MAX_REMOVED: usize = 1_000;
+
 const EXPECTED_LIST: &str = "all nodes, this one too, such as 0=http://node0:8000,1=http://node1:8000";
 
 /// Another node.
@@ -65,9 +68,40 @@ fn take_urls(values: &mut Values, own: Option<NodeId>) -> Option<Vec<Peer>> {
     }
 }
 
+/// The ids that are named as removed. `None`: a problem was noted.
+pub(super) fn take_removed(
+    values: &mut Values,
+    own: Option<NodeId>,
+    peers: Option<&[Peer]>,
+) -> Option<BTreeSet<NodeId>> {
+    let mut removed = BTreeSet::new();
+    let mut sound = true;
+    for part in values.optional_list("removed", "ids of nodes, such as 3,4")? {
+        let id = parse_id(&part);
+        let is_listed = |id| peers.is_some_and(|peers| peers.iter().any(|peer| peer.id == Some(id)));
+        let expected = match id {
+            None => "ids of nodes, such as 3,4",
+            Some(id) if own == Some(id) => "ids of other nodes: this is this node's own",
+            Some(id) if is_listed(id) => "ids that CAUSEWAY_PEERS does not have",
+            Some(id) if removed.insert(id) => continue,
+            Some(_) => "each id once",
+        };
+        sound = false;
+        values.invalid_part::<()>("removed", &part, expected);
+    }
+    if removed.len() > MAX_REMOVED {
+        return values.invalid("removed", &format!("at most {MAX_REMOVED} ids"));
+    }
+    sound.then_some(removed)
+}
+
+fn parse_id(text: &str) -> Option<NodeId> {
+    Some(NodeId(Count::new(0, u32::MAX.into()).parse(text)? as u32))
+}
+
 fn parse_member(text: &str) -> Option<Peer> {
     let (id, url) = text.split_once('=')?;
-    let id = NodeId(Count::new(0, u32::MAX.into()).parse(id)? as u32);
+    let id = parse_id(id)?;
     let uri: Uri = url.parse().ok()?;
     let plain = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
     let authority = uri.authority().filter(|authority| plain && !authority.as_str().contains('@'))?;

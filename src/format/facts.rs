@@ -23,6 +23,9 @@ pub struct Question {
     /// A write to be looked for.
     #[n(2)]
     pub about: Option<Dot>,
+    /// The asker; older nodes don't say.
+    #[n(3)]
+    pub from: Option<u32>,
 }
 
 /// What a node knows of itself.
@@ -82,6 +85,36 @@ pub struct Facts {
     #[cbor(default)]
     #[cbor(skip_if = "Vec::is_empty")]
     pub twins: Vec<u32>,
+    /// What it says of its members; older nodes don't.
+    #[n(17)]
+    pub members: Option<MemberFacts>,
+}
+
+/// What a node has of its cluster's members besides its list, which is itself and its links.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct MemberFacts {
+    /// Ids that its configuration names as removed.
+    #[n(0)]
+    pub removed: Vec<u32>,
+    /// Nodes that pushed to it and are not in its list.
+    #[n(1)]
+    pub unknown: Vec<UnknownMember>,
+    /// Whether it takes no more writes, to be stopped.
+    #[n(2)]
+    pub draining: bool,
+}
+
+/// A node that pushed, and is not in the list of the one it pushed to.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct UnknownMember {
+    /// Its id.
+    #[n(0)]
+    pub node: u32,
+    /// When it was last heard.
+    #[n(1)]
+    pub heard_ms: u64,
 }
 
 /// What a node knows of the way from it to one of its peers.

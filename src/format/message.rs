@@ -81,6 +81,8 @@ enum RejectionDto<'a> {
     Malformed(#[n(0)] Dot, #[b(1)] &'a str),
     #[n(4)]
     Unreadable(#[b(0)] &'a str),
+    #[n(5)]
+    Removed(#[n(0)] u32),
 }
 
 /// The bytes of a push that carries `ops`, each as [`op::encode`] gave it. `push.ops` is not looked at: what
@@ -112,6 +114,7 @@ pub fn encode_rejection(rejection: &Rejection) -> Vec<u8> {
         Rejection::ReadOnly => RejectionDto::ReadOnly,
         Rejection::Malformed { dot, problem } => RejectionDto::Malformed(*dot, problem),
         Rejection::Unreadable(why) => RejectionDto::Unreadable(why),
+        Rejection::Removed { by } => RejectionDto::Removed(by.0),
     };
     dto::seal(VERSION, &dto)
 }
@@ -125,6 +128,7 @@ pub fn decode_rejection(bytes: &[u8]) -> Result<Rejection, FormatError> {
         // The op was refused for its dot, too, so any counter may stand here.
         RejectionDto::Malformed(dot, problem) => Rejection::Malformed { dot, problem: problem.to_owned().into() },
         RejectionDto::Unreadable(why) => Rejection::Unreadable(why.to_owned()),
+        RejectionDto::Removed(by) => Rejection::Removed { by: NodeId(by) },
     })
 }
 

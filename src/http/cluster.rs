@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::openapi::refusals::refusals;
 use super::problem::{self, Kind, Problem};
 use super::sse::{self, Ended, Events};
-use super::status::{TransferView, WayView, vector};
+use super::status::{TransferView, UnknownMemberView, WayView, vector};
 use super::view::{self, time};
 use super::{App, Shared, blocking, query};
 use crate::causality::WallMs;
@@ -89,6 +89,16 @@ struct FactsView {
     #[schema(required)]
     catching_up: Option<TransferView>,
     vector: BTreeMap<String, u64>,
+    /// Ids that its configuration names as removed; `null`: a node of an older version, which does not say.
+    #[schema(required)]
+    removed: Option<Vec<u32>>,
+    /// Nodes that pushed to it and are not in its list.
+    #[schema(required)]
+    unknown_members: Option<Vec<UnknownMemberView>>,
+    /// Whether it takes no more writes, to be stopped for good.
+    #[schema(required)]
+    draining: Option<bool>,
+    /// One for each other node of its list.
     links: Vec<LinkFactsView>,
 }
 
@@ -100,8 +110,6 @@ struct LinkFactsView {
     to: Option<u32>,
     #[serde(flatten)]
     way: WayView,
-    #[schema(required)]
-    why: Option<String>,
     #[schema(required)]
     latency_ms: Option<LatencyView>,
 }
@@ -126,6 +134,7 @@ impl From<Latency> for LatencyView {
 
 impl From<&Facts> for FactsView {
     fn from(facts: &Facts) -> Self {
+        let members = facts.members.as_ref();
         Self {
             version: facts.version.clone(),
             started: time(WallMs(facts.started_ms)),
@@ -140,6 +149,9 @@ impl From<&Facts> for FactsView {
             log_ops: facts.log_ops.unwrap_or(facts.position),
             catching_up: facts.catching_up.map(TransferView::from),
             vector: vector(facts.vector.iter().copied()),
+            removed: members.map(|members| members.removed.clone()),
+            unknown_members: members.map(|members| members.unknown.iter().map(UnknownMemberView::from).collect()),
+            draining: members.map(|members| members.draining),
             links: facts.links.iter().map(LinkFactsView::from).collect(),
         }
     }
@@ -147,7 +159,7 @@ impl From<&Facts> for FactsView {
 
 impl From<&LinkFacts> for LinkFactsView {
     fn from(link: &LinkFacts) -> Self {
-        Self { to: link.to, way: link.into(), why: link.why.clone(), latency_ms: link.latency.map(LatencyView::from) }
+        Self { to: link.to, way: link.into(), latency_ms: link.latency.map(LatencyView::from) }
     }
 }
 
@@ -286,7 +298,8 @@ fn same(left: &[NodeView], right: &[NodeView]) -> bool {
             == (right.to, &theirs.away_since, theirs.ops_to_ship, theirs.up_to_date)
     };
     let same_facts = |left: &FactsView, right: &FactsView| {
-        (&left.vector, left.read_only, left.delivery_buffer) == (&right.vector, right.read_only, right.delivery_buffer)
+        (&left.vector, left.read_only, left.delivery_buffer, left.draining)
+            == (&right.vector, right.read_only, right.delivery_buffer, right.draining)
             && left.twins == right.twins
             && left.links.len() == right.links.len()
             && left.links.iter().zip(&right.links).all(same_link)

@@ -84,9 +84,14 @@ pub(super) fn json_body(method: &Method, headers: &HeaderMap) -> Result<(), Prob
     {
         return Ok(());
     }
-    let accepted = if *method == Method::PATCH { ACCEPT_PATCH } else { ACCEPT_POST };
     let detail = "the body must be JSON in UTF-8, and Content-Type must say so: application/json";
-    Err(Problem::new(Kind::UnsupportedContentType, detail).with_header(accepted, JSON))
+    let problem = Problem::new(Kind::UnsupportedContentType, detail);
+    Err(match *method {
+        Method::PATCH => problem.with_header(ACCEPT_PATCH, JSON),
+        Method::POST => problem.with_header(ACCEPT_POST, JSON),
+        // There is no such header for others.
+        _ => problem,
+    })
 }
 
 fn is_json(content_type: &str) -> bool {

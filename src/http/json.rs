@@ -29,6 +29,10 @@ pub(super) const REFUSALS: &[Kind] = &[
     Kind::TooManyEntries,
 ];
 
+/// The same of a request that is one field, true or false.
+pub(super) const OF_FLAG: &[Kind] =
+    &[Kind::NotJson, Kind::BadUtf8, Kind::WrongType, Kind::UnknownField, Kind::MissingField, Kind::DuplicateField];
+
 /// The entries of `{"values": {"key": "value", "gone": null}}`.
 pub(super) fn values(text: &str, limits: &Limits) -> Result<Vec<(Key, Option<Value>)>, Problem> {
     let findings = Findings::default();
@@ -43,6 +47,12 @@ pub(super) fn keys(text: &str, limits: &Limits) -> Result<Vec<Key>, Problem> {
     let keys = only_field(text, "keys", Keys { limits, findings: &findings }, &findings)?;
     distinct(keys.iter())?;
     Ok(keys)
+}
+
+/// What `{"name": true}` says.
+pub(super) fn flag(text: &str, name: &'static str) -> Result<bool, Problem> {
+    let findings = Findings::default();
+    field(text, name, Flag { name, findings: &findings }, &findings)
 }
 
 fn distinct<'a>(keys: impl ExactSizeIterator<Item = &'a Key>) -> Result<(), Problem> {
@@ -64,17 +74,21 @@ fn only_field<S, T>(text: &str, name: &'static str, content: S, findings: &Findi
 where
     S: Shape<Out = Vec<T>> + Copy,
 {
+    let items = field(text, name, content, findings)?;
+    match items.is_empty() {
+        true => Err(Problem::new(Kind::NoEntries, format!("'{name}' is empty")).with("field", name)),
+        false => Ok(items),
+    }
+}
+
+/// Parses an object that has the one field `name`.
+fn field<S: Shape + Copy>(text: &str, name: &'static str, content: S, findings: &Findings) -> Result<S::Out, Problem> {
     let mut parser = serde_json::Deserializer::from_str(text);
     let parsed = Any(Request { name, content, findings }).deserialize(&mut parser);
-    let items = parsed.and_then(|items| parser.end().map(|()| items)).map_err(|error| not_json(&error))?;
+    let content = parsed.and_then(|content| parser.end().map(|()| content)).map_err(|error| not_json(&error))?;
     findings.told(name)?;
-    match items {
-        None => Err(Problem::new(Kind::MissingField, format!("the field '{name}' is missing")).with("field", name)),
-        Some(items) if items.is_empty() => {
-            Err(Problem::new(Kind::NoEntries, format!("'{name}' is empty")).with("field", name))
-        }
-        Some(items) => Ok(items),
-    }
+    let missing = || Problem::new(Kind::MissingField, format!("the field '{name}' is missing")).with("field", name);
+    content.ok_or_else(missing)
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {
@@ -172,6 +186,26 @@ impl<S: Shape + Copy> Shape for Request<'_, S> {
             map.next_value::<IgnoredAny>()?;
         }
         Ok(content)
+    }
+}
+
+/// True or false.
+#[derive(Clone, Copy)]
+struct Flag<'a> {
+    name: &'static str,
+    findings: &'a Findings,
+}
+
+impl Shape for Flag<'_> {
+    type Out = bool;
+
+    fn other(self, found: &'static str) -> bool {
+        self.findings.wrong_type(&format!("'{}'", self.name), "true or false", found);
+        false
+    }
+
+    fn flag(self, value: bool) -> bool {
+        value
     }
 }
 
@@ -313,6 +347,10 @@ trait Shape: Sized {
     /// A value of a type that has no method of its own.
     fn other(self, found: &'static str) -> Self::Out;
 
+    fn flag(self, _: bool) -> Self::Out {
+        self.other("a boolean")
+    }
+
     fn text(self, _: &str) -> Self::Out {
         self.other("a string")
     }
@@ -349,8 +387,8 @@ impl<'de, S: Shape> Visitor<'de> for Any<S> {
         f.write_str("a JSON value")
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<S::Out, E> {
-        Ok(self.0.other("a boolean"))
+    fn visit_bool<E: Error>(self, value: bool) -> Result<S::Out, E> {
+        Ok(self.0.flag(value))
     }
 
     fn visit_i64<E: Error>(self, _: i64) -> Result<S::Out, E> {

@@ -32,7 +32,7 @@ const PROMETHEUS_TEXT: HeaderValue = HeaderValue::from_static("text/plain; versi
 
 /// Any other method or path is counted under this name.
 const OTHER: &str = "other";
-const METHODS: [&str; 4] = ["GET", "PATCH", "POST", "HEAD"];
+const METHODS: [&str; 5] = ["GET", "PATCH", "POST", "HEAD", "PUT"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Upper bounds, in seconds: of a read from memory up to the longest wait.

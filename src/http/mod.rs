@@ -13,6 +13,7 @@ pub mod bodies;
 mod body;
 mod cluster;
 mod conflicts;
+mod draining;
 mod fingerprint;
 mod headers;
 mod json;

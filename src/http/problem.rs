@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 pub(super) use kind::Kind;
 
 use super::spans;
-use crate::node::{NoRoom, NotReached, SetError};
+use crate::node::{Draining, NoRoom, NotReached, SetError};
 use crate::replica::WriteError;
 use crate::storage::StorageError;
 
@@ -22,7 +22,7 @@ impl Kind {
     /// A header that goes with every problem of this kind.
     pub(super) fn header(self) -> Option<(HeaderName, HeaderValue)> {
         match self {
-            Self::ContextNotReached | Self::Overloaded | Self::Stopping => {
+            Self::ContextNotReached | Self::Overloaded | Self::Draining | Self::Stopping => {
                 Some((RETRY_AFTER, HeaderValue::from_static("1")))
             }
             // Room is not made by itself.
@@ -121,6 +121,7 @@ impl From<StorageError> for Problem {
 /// What a write can end as once it was understood.
 pub(super) const OF_WRITE: &[Kind] = &[
     Kind::Overloaded,
+    Kind::Draining,
     Kind::Stopping,
     Kind::InsufficientStorage,
     Kind::ReadOnly,
@@ -135,6 +136,7 @@ impl From<SetError> for Problem {
     fn from(error: SetError) -> Self {
         let detail = error.to_string();
         match error {
+            SetError::Draining(draining) => draining.into(),
             SetError::NoRoom(no_room) => no_room.into(),
             SetError::Overloaded(_) => Self::new(Kind::Overloaded, detail),
             SetError::Stopping => {
@@ -156,6 +158,12 @@ impl From<SetError> for Problem {
                 Self::new(Kind::TooManySiblings, detail).about(&key).with("siblings", siblings).with("limit", limit)
             }
         }
+    }
+}
+
+impl From<Draining> for Problem {
+    fn from(error: Draining) -> Self {
+        Self::new(Kind::Draining, error.to_string())
     }
 }
 

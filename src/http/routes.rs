@@ -6,7 +6,7 @@ use axum::Router;
 use axum::routing::{get, patch};
 
 use super::{
-    App, cluster, conflicts, fingerprint, keys, latency, many, metrics, openapi, pending, read, set, status,
+    App, cluster, conflicts, draining, fingerprint, keys, latency, many, metrics, openapi, pending, read, set, status,
     unknown_path, watch, writes, wrong_method,
 };
 
@@ -21,6 +21,7 @@ const CLUSTER: &str = "/cluster";
 const CLUSTER_EVENTS: &str = "/cluster/events";
 const PENDING: &str = "/pending";
 const LATENCY: &str = "/latency";
+const DRAINING: &str = "/draining";
 const LIVEZ: &str = "/livez";
 const READYZ: &str = "/readyz";
 const METRICS: &str = "/metrics";
@@ -40,6 +41,7 @@ pub(super) const PATHS: &[&str] = &[
     CLUSTER_EVENTS,
     PENDING,
     LATENCY,
+    DRAINING,
     LIVEZ,
     READYZ,
     METRICS,
@@ -69,6 +71,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route(CLUSTER_EVENTS, get(cluster::events))
         .route(PENDING, get(pending::pending))
         .route(LATENCY, get(latency::latency))
+        .route(DRAINING, get(draining::shown).put(draining::set))
         .route(LIVEZ, get(status::live))
         .route(READYZ, get(status::ready))
         .route(METRICS, get(metrics::metrics))

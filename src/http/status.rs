@@ -9,13 +9,14 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::draining::DrainView;
 use super::openapi::refusals::refusals;
 use super::problem::{self, Kind, Problem};
 use super::view::{self, NO_STORE, time};
 use super::{Shared, blocking, query};
 use crate::causality::{Dot, MAX_INCARNATIONS, WallMs};
-use crate::format::facts::{LinkFacts, TransferFacts};
-use crate::node::NodeHandle;
+use crate::format::facts::{LinkFacts, TransferFacts, UnknownMember};
+use crate::node::{Draining, NodeHandle};
 use crate::replica::View;
 
 /// Of how many incarnations a node `ancestry` says what they imply.
@@ -45,6 +46,13 @@ struct Report {
     read_only: bool,
     /// Node ids, this node's or others', that two living processes have.
     twins: Vec<Twin>,
+    /// How far this node is with being drained; `null` while it is not.
+    #[schema(required)]
+    draining: Option<DrainView>,
+    /// Ids that the configuration names as removed: what they push is refused.
+    removed: Vec<u32>,
+    /// Nodes that pushed in this run and are not in the configured list; at most 16.
+    unknown_members: Vec<UnknownMemberView>,
     /// Writes and pushes that wait for the disk.
     waiting_requests: u64,
     delivery_buffer: DeliveryBuffer,
@@ -78,6 +86,22 @@ impl From<TransferFacts> for TransferView {
         let TransferFacts { peer, began_ms, keys, bytes, all_keys, left_ms } = facts;
         let left_seconds = left_ms.map(|ms| ms as f64 / 1e3);
         Self { peer, began: time(WallMs(began_ms)), keys, bytes, all_keys, left_seconds }
+    }
+}
+
+/// A node of the same cluster that is not in the list.
+#[derive(Serialize, PartialEq, ToSchema)]
+#[schema(as = UnknownMember)]
+pub(super) struct UnknownMemberView {
+    node: u32,
+    /// When it last pushed.
+    #[schema(format = DateTime)]
+    heard: String,
+}
+
+impl From<&UnknownMember> for UnknownMemberView {
+    fn from(unknown: &UnknownMember) -> Self {
+        Self { node: unknown.node, heard: time(WallMs(unknown.heard_ms)) }
     }
 }
 
@@ -125,6 +149,9 @@ pub(super) struct WayView {
     /// Since when it does not answer; `null` while it does.
     #[schema(required, format = DateTime)]
     pub(super) away_since: Option<String>,
+    /// Why not, in a sentence.
+    #[schema(required)]
+    why: Option<String>,
     /// When it last answered or was heard.
     #[schema(required, format = DateTime)]
     heard: Option<String>,
@@ -162,6 +189,7 @@ fn report(node: &NodeHandle) -> Result<Report, Problem> {
     let view: &View = &status.view;
     let facts = node.facts(None)?;
     let ancestry = view.ancestry.nearest(&view.vector, SHOWN_INCARNATIONS);
+    let members = facts.members.unwrap_or_default();
     Ok(Report {
         node: facts.node,
         cluster: node.members().cluster.to_string(),
@@ -176,6 +204,9 @@ fn report(node: &NodeHandle) -> Result<Report, Problem> {
         disk_bytes: facts.disk_bytes,
         read_only: facts.read_only,
         twins: view.twins.iter().map(|(node, since)| Twin { node: node.0, since: time(*since) }).collect(),
+        draining: node.drain().map(DrainView::from),
+        removed: members.removed,
+        unknown_members: members.unknown.iter().map(UnknownMemberView::from).collect(),
         waiting_requests: facts.waiting_requests,
         delivery_buffer: DeliveryBuffer { ops: view.waiting_ops, waits_for: names(&view.waiting_for) },
         received_ops: ReceivedOps {
@@ -209,6 +240,7 @@ impl From<&LinkFacts> for WayView {
         Self {
             address: link.address.clone(),
             away_since: time(link.away_since_ms),
+            why: link.why.clone(),
             heard: time(link.heard_ms),
             up_to_date: link.up_to_date,
             ops_to_ship: link.ops_to_ship,
@@ -240,11 +272,13 @@ pub(super) async fn live() -> Healthy {
     HEALTHY
 }
 
-refusals!(ReadyRefusals: &[Kind::ReadOnly, Kind::TooManyIncarnations, Kind::InsufficientStorage]);
+refusals!(
+    ReadyRefusals: &[Kind::ReadOnly, Kind::TooManyIncarnations, Kind::Draining, Kind::InsufficientStorage]
+);
 
 /// Does it take requests
 ///
-/// Not after a failed commit, nor when its id was started too often, nor while the disk has too little room for writes. Does not depend on a peer. A query is ignored.
+/// Not after a failed commit, nor when its id was started too often, nor while it is being drained, nor while the disk has too little room for writes. Does not depend on a peer. A query is ignored.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "readyz", tag = "node",
     responses(
@@ -262,6 +296,9 @@ pub(super) async fn ready(State(app): Shared) -> Result<Healthy, Problem> {
         let detail = "this node's id has had all the incarnations it may have; this node still answers reads, and a node \
                       with another id must take its place";
         return Err(Problem::new(Kind::TooManyIncarnations, detail).with("limit", MAX_INCARNATIONS));
+    }
+    if app.node.is_draining() {
+        return Err(Draining.into());
     }
     app.node.has_room()?;
     Ok(HEALTHY)

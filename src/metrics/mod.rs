@@ -201,6 +201,8 @@ impl Observer for NodeMetrics {
     }
 
     fn delivery_buffer(&self, _: &View) {}
+
+    fn unknown_member(&self, _: NodeId) {}
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

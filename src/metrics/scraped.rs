@@ -154,6 +154,11 @@ impl Scraped {
         families.counter("causeway_received_ops_total", received, &[], view.received_ops);
         let redundant = "Ops received that this node had before.";
         families.counter("causeway_redundant_ops_total", redundant, &[], view.redundant_ops);
+        families.gauge(
+            "causeway_unknown_members",
+            "Nodes of this cluster that pushed to this node in this run and are not in its list.",
+            view.unknown_members.len() as f64,
+        );
         let pushes = "Pushes that brought ops.";
         families.counter("causeway_received_pushes_total", pushes, &[], view.received_pushes);
     }

@@ -13,7 +13,7 @@ use super::handle::NodeHandle;
 use super::progress::StateProgress;
 use crate::causality::{Dot, WallMs};
 use crate::format;
-use crate::format::facts::{Facts, Latency, LinkFacts, Question, Receipt, TransferFacts};
+use crate::format::facts::{Facts, Latency, LinkFacts, MemberFacts, Question, Receipt, TransferFacts, UnknownMember};
 use crate::replica::{LinkId, LinkView, OpRange, View};
 use crate::storage::{BatchLimit, StorageError, StoredOp};
 
@@ -132,7 +132,17 @@ impl NodeHandle {
             catching_up: status.filling.map(TransferFacts::from),
             log_ops: Some(self.log_size()?.ops),
             twins: view.twins.keys().map(|node| node.0).collect(),
+            members: Some(self.member_facts(view)),
         })
+    }
+
+    fn member_facts(&self, view: &View) -> MemberFacts {
+        let unknown = view.unknown_members.iter();
+        MemberFacts {
+            removed: self.members().removed.iter().map(|node| node.0).collect(),
+            unknown: unknown.map(|(node, heard)| UnknownMember { node: node.0, heard_ms: heard.0 }).collect(),
+            draining: self.is_draining(),
+        }
     }
 
     /// The same without a write, up to a moment old unless a way was cut or is back: for many who look again and again.
@@ -212,7 +222,8 @@ impl NodeHandle {
             }
             let (reply, answer) = oneshot::channel();
             let cluster = self.members().cluster.to_string();
-            let question = Question { cluster, to: link.node.map(|node| node.0), about };
+            let question =
+                Question { cluster, to: link.node.map(|node| node.0), about, from: Some(self.members().own.0) };
             // Too many questions are under way, or nobody reaches peers here: then there is no answer.
             self.shared.peers.questions[index].try_send(Asked { question, reply }).ok()?;
             let facts = timeout(wait, answer).await.ok()?.ok()?;
@@ -237,7 +248,7 @@ impl NodeHandle {
         }
     }
 
-    fn trouble(&self, link: LinkId) -> Option<String> {
+    pub(super) fn trouble(&self, link: LinkId) -> Option<String> {
         self.shared.peers.troubles.get(link.0)?.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

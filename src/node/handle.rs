@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::cluster::Peers;
 use super::courier::{Bags, Reply};
+use super::draining::{Draining, Gate, UnderWay};
 use super::filling::{Filling, Step};
 use super::history::History;
 use super::progress::{StateProgress, StateTotals, Transfers};
@@ -64,11 +65,13 @@ pub(super) enum Command {
 pub(super) struct Waiting<T> {
     reply: Reply<T>,
     admitted: Admitted,
+    /// Of a write.
+    under_way: Option<UnderWay>,
 }
 
 impl<T: std::marker::Send + 'static> Waiting<T> {
     pub(super) fn answer(self, outcome: T, bags: &mut Bags) {
-        drop(self.admitted);
+        drop((self.admitted, self.under_way));
         self.reply.give(outcome, bags);
     }
 }
@@ -84,6 +87,8 @@ pub struct Members {
     pub count: usize,
     /// Where the others are looked for, in the list's order.
     pub addresses: Arc<[String]>,
+    /// Ids named as removed.
+    pub removed: Arc<BTreeSet<NodeId>>,
 }
 
 /// Uses a node. Cheap to clone.
@@ -99,6 +104,7 @@ pub(super) struct Shared {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) admission: Arc<Admission>,
     pub(super) room: Room,
+    pub(super) gate: Arc<Gate>,
     pub(super) history: Arc<History>,
     pub(super) peers: Peers,
     pub(super) transfers: Arc<Transfers>,
@@ -136,6 +142,9 @@ pub struct Overloaded {
 /// A write that got no dot.
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {
+    /// The node takes no more writes.
+    #[error(transparent)]
+    Draining(#[from] Draining),
     /// The disk has too little room.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
@@ -215,12 +224,13 @@ impl NodeHandle {
     /// Writes: returns once it is durable and visible on this node.
     pub async fn write(&self, write: Write) -> Result<Written, SetError> {
         let bytes = write.entries.iter().map(|(key, value)| size(key, value.as_ref())).sum();
+        let under_way = Some(self.shared.gate.enter()?);
         self.take_room(bytes)?;
         let admitted = self.shared.admission.clone().admit(bytes)?;
         let (reply, outcome) = Reply::here();
         self.shared
             .commands
-            .send(Command::Write(write, Waiting { reply, admitted }))
+            .send(Command::Write(write, Waiting { reply, admitted, under_way }))
             .map_err(|_| SetError::Stopping)?;
         Ok(outcome.await.map_err(|_| SetError::Stopping)??)
     }
@@ -235,7 +245,8 @@ impl NodeHandle {
         }
         let admitted = self.shared.admission.clone().admit(bytes)?;
         let (reply, outcome) = Reply::here();
-        self.shared.commands.send(Command::Push(push, Waiting { reply, admitted })).map_err(|_| PushError::Stopping)?;
+        let waiting = Waiting { reply, admitted, under_way: None };
+        self.shared.commands.send(Command::Push(push, waiting)).map_err(|_| PushError::Stopping)?;
         Ok(outcome.await.map_err(|_| PushError::Stopping)??)
     }
 

@@ -14,6 +14,7 @@ mod accepted;
 mod cluster;
 mod committer;
 mod courier;
+mod draining;
 mod filling;
 mod handle;
 mod history;
@@ -28,6 +29,7 @@ mod trimming;
 
 pub use cluster::{Asked, Told};
 pub use courier::run_courier;
+pub use draining::{Behind, Drain, Draining};
 pub use handle::{AdmissionLimit, Lacking, Members, NodeHandle, NotReached, Overloaded, PushError, SetError, Status};
 pub use history::STEP_MS;
 pub use observer::{Both, NoObserver, Observer, Try};

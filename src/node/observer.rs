@@ -30,6 +30,9 @@ pub trait Observer: Send + Sync + 'static {
 
     /// The delivery buffer filled up ([`View::buffer_full`]) or has room again.
     fn delivery_buffer(&self, view: &View);
+
+    /// A node that is not in the list pushed, for the first time in this run.
+    fn unknown_member(&self, node: NodeId);
 }
 
 /// One try to reach a peer.
@@ -63,6 +66,7 @@ impl Observer for NoObserver {
     fn tried(&self, _: &Try<'_>) {}
     fn committed(&self, _: usize, _: Duration) {}
     fn delivery_buffer(&self, _: &View) {}
+    fn unknown_member(&self, _: NodeId) {}
 }
 
 /// Two that watch the same node.
@@ -107,5 +111,10 @@ impl Observer for Both {
     fn delivery_buffer(&self, view: &View) {
         self.0.delivery_buffer(view);
         self.1.delivery_buffer(view);
+    }
+
+    fn unknown_member(&self, node: NodeId) {
+        self.0.unknown_member(node);
+        self.1.unknown_member(node);
     }
 }

@@ -271,6 +271,7 @@ impl Owner {
                 self.observer.acknowledged(peer, &ops, by_state, &latencies);
             }
             Effect::Peer { link, node, change } => self.observer.peer(link, node, change),
+            Effect::UnknownMember { node } => self.observer.unknown_member(node),
             Effect::Twin { node, seen } => self.observer.twin(node, seen),
         }
     }

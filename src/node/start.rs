@@ -78,6 +78,7 @@ pub fn start(
         own: replica_options.node,
         count: replica_options.peers.len() + 1,
         addresses: addresses.into(),
+        removed: Arc::new(replica_options.removed.clone()),
     };
     let (question_senders, questions) = replica_options.peers.iter().map(|_| mpsc::channel(MAX_QUESTIONS)).unzip();
     let history = Arc::new(History::behind(recovered.checkpoint.position));
@@ -127,6 +128,7 @@ pub fn start(
             storage,
             admission: Arc::new(Admission::new(admission)),
             room,
+            gate: Arc::default(),
             history,
             transfers,
             filling,

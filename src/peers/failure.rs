@@ -69,6 +69,7 @@ impl Failure {
             Self::Lost(_) => "connection-lost",
             Self::Rejected(Rejection::Misdirected { .. }) => "misdirected",
             Self::Rejected(Rejection::WrongCluster { .. }) => "wrong-cluster",
+            Self::Rejected(Rejection::Removed { .. }) => "removed",
             Self::Rejected(Rejection::ReadOnly) => "peer-read-only",
             Self::Rejected(Rejection::Malformed { .. }) => "malformed",
             Self::Rejected(Rejection::Unreadable(_)) => "peer-unreadable",

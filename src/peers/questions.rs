@@ -155,6 +155,9 @@ async fn take(node: NodeHandle, request: Request) -> Result<Facts, (StatusCode, 
     if question.cluster != *cluster {
         return Err((StatusCode::FORBIDDEN, Rejection::WrongCluster { actual: cluster }.to_string()));
     }
+    if question.from.is_some_and(|from| node.members().removed.contains(&NodeId(from))) {
+        return Err((StatusCode::FORBIDDEN, Rejection::Removed { by: own }.to_string()));
+    }
     if question.to.is_some_and(|to| NodeId(to) != own) {
         return Err((StatusCode::MISDIRECTED_REQUEST, Rejection::Misdirected { actual: own }.to_string()));
     }

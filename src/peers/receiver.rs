@@ -149,7 +149,7 @@ impl IntoResponse for Refusal {
 fn status(rejection: &Rejection) -> StatusCode {
     match rejection {
         Rejection::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
-        Rejection::WrongCluster { .. } => StatusCode::FORBIDDEN,
+        Rejection::WrongCluster { .. } | Rejection::Removed { .. } => StatusCode::FORBIDDEN,
         Rejection::ReadOnly => StatusCode::SERVICE_UNAVAILABLE,
         Rejection::Malformed { .. } => StatusCode::BAD_REQUEST,
         Rejection::Unreadable(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -150,6 +150,11 @@ pub enum Effect {
         /// Whether they have.
         seen: bool,
     },
+    /// A node of the same cluster that is not in the list pushed, for the first time in this run. The push was taken.
+    UnknownMember {
+        /// Its id.
+        node: NodeId,
+    },
 }
 
 /// A client's write, already checked for sizes: at least one entry, no key empty or twice.
@@ -394,6 +399,8 @@ pub struct View {
     pub adoptions: u64,
     /// The node ids, this node's or others', that two living processes have, and since when that is known.
     pub twins: BTreeMap<NodeId, WallMs>,
+    /// Nodes that pushed and are not in the list, and when each was last heard; a few.
+    pub unknown_members: BTreeMap<NodeId, WallMs>,
 }
 
 impl View {

@@ -23,8 +23,13 @@ impl Known {
 impl View {
     /// The ops of this node's log that a peer lacks, by its newest statement.
     pub fn lacks(&self, link: &LinkView) -> Vec<OpRange> {
+        self.lacks_of(link, &self.vector)
+    }
+
+    /// The ops that a state at `vector`, which this node's includes, has and a peer lacks, by its newest statement.
+    pub fn lacks_of(&self, link: &LinkView, vector: &VersionVector) -> Vec<OpRange> {
         let theirs = link.vector.as_ref();
-        theirs.map_or_else(Vec::new, |theirs| lacks(theirs, &link.implied, &self.vector, &self.ancestry))
+        theirs.map_or_else(Vec::new, |theirs| lacks(theirs, &link.implied, vector, &self.ancestry))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::effect::{Effect, LinkId, LinkView, MonoMs, Now, OpRange, PeerChange, Send};
-use super::lacking::{Known, self};
+use super::lacking::{self, Known};
 use super::message::{Answer, Echo, Push, Rejection, Statement};
 use super::{Replica, ReplicaOptions};
 use crate::causality::{Ancestry, Dot, NodeId, Origin, VersionVector, WallMs};
@@ -115,6 +115,11 @@ impl Link {
             stuck: false,
             forward: BTreeSet::new(),
         }
+    }
+
+    /// Its id, if it has ever said.
+    pub(super) fn node(&self) -> Option<NodeId> {
+        self.node
     }
 
     pub(super) fn view(&self) -> LinkView {

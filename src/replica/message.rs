@@ -80,6 +80,12 @@ pub enum Rejection {
         /// The receiver's cluster.
         actual: Arc<str>,
     },
+    /// The sender was named as removed by the receiver's configuration.
+    #[error("node {by} names this node as removed")]
+    Removed {
+        /// The receiver.
+        by: NodeId,
+    },
     /// A commit failed here; this node takes no ops until it is restarted.
     #[error("this node is read-only: a commit failed")]
     ReadOnly,

@@ -67,6 +67,7 @@ mod delivery;
 mod effect;
 mod lacking;
 mod link;
+mod members;
 mod merging;
 mod message;
 mod op;
@@ -93,7 +94,9 @@ pub use repeats::{KeyedOps, MAX_IDEMPOTENCY_KEY_BYTES, REPEATS_MS};
 pub use siblings::{Sibling, Siblings};
 pub use twins::PROOF_MS;
 
-use crate::causality::{Ancestry, Dot, HybridClock, Incarnation, MAX_INCARNATIONS, NodeId, Origin, VersionVector};
+use crate::causality::{
+    Ancestry, Dot, HybridClock, Incarnation, MAX_INCARNATIONS, NodeId, Origin, VersionVector, WallMs,
+};
 use delivery::DeliveryBuffer;
 use link::Link;
 use receive::PendingAnswer;
@@ -131,6 +134,8 @@ pub struct ReplicaOptions {
     pub node: NodeId,
     /// The other configured nodes; `None` where only an address is known.
     pub peers: Vec<Option<NodeId>>,
+    /// Nodes that were taken out of the cluster for good: their pushes are refused.
+    pub removed: BTreeSet<NodeId>,
     /// How many siblings a key may have before writes with a context that would add one are refused.
     pub max_siblings: usize,
     /// How many incarnations this node may have had: one more is not opened, so a write that needs it is refused.
@@ -154,6 +159,7 @@ impl ReplicaOptions {
             cluster: cluster.into(),
             node,
             peers,
+            removed: BTreeSet::new(),
             max_siblings: 64,
             max_incarnations: MAX_INCARNATIONS,
             max_waiting_ops: 65_536,
@@ -206,6 +212,8 @@ pub struct Replica {
     answers: VecDeque<PendingAnswer>,
     buffer: DeliveryBuffer,
     links: Vec<Link>,
+    /// Senders of this cluster that are not in the list, and when each was last heard.
+    unknown: BTreeMap<NodeId, WallMs>,
     repeats: Repeats,
     twins: Twins,
     read_only: bool,
@@ -239,6 +247,7 @@ impl Replica {
             answers: VecDeque::new(),
             buffer: DeliveryBuffer::new(options.max_waiting_ops, options.max_waiting_bytes),
             links: options.peers.iter().map(|node| Link::new(*node)).collect(),
+            unknown: BTreeMap::new(),
             repeats: Repeats::new(keyed),
             twins: Twins::default(),
             read_only: false,
@@ -308,6 +317,7 @@ impl Replica {
             received_pushes: self.received_pushes,
             adoptions: self.adoptions,
             twins: self.twins.view(),
+            unknown_members: self.unknown_members(),
         }
     }
 

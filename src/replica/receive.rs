@@ -48,6 +48,7 @@ impl Replica {
         let sender = push.sender.node;
         let carries_ops = !push.ops.is_empty();
         self.received_pushes += u64::from(carries_ops);
+        self.note_sender(now, sender, effects);
         self.heard_from(now, push.sender, effects);
         // One for each op, as a rule; to grow step by step would copy them again and again.
         effects.reserve(push.ops.len());
@@ -69,6 +70,7 @@ impl Replica {
         if push.cluster != self.options.cluster {
             return Err(Rejection::WrongCluster { actual: self.options.cluster.clone() });
         }
+        self.check_sender(push.sender.node)?;
         let own = self.options.node;
         // Another process with this node's id is answered all the same: so both come to know.
         let is_twin = push.sender.node == own && push.sender.boot != self.boot;

@@ -1,6 +1,6 @@
 //! What the node and its senders call: returns at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +40,8 @@ pub(super) struct Watcher {
     spans: Option<Feed>,
     /// The last failure of each link: the reason when it is said to be away.
     failures: Mutex<BTreeMap<LinkId, Failure>>,
+    /// Links whose peer names this node as removed, and that this was said of.
+    removed: Mutex<BTreeSet<LinkId>>,
     /// Since when the delivery buffer is full.
     full_since: Mutex<Option<Instant>>,
 }
@@ -52,7 +54,7 @@ struct Failure {
 
 impl Watcher {
     pub(super) fn new(own: NodeId, spans: Option<Feed>) -> Self {
-        Self { own, spans, failures: Mutex::default(), full_since: Mutex::default() }
+        Self { own, spans, failures: Mutex::default(), removed: Mutex::default(), full_since: Mutex::default() }
     }
 
     pub(super) fn attach(&self, handle: NodeHandle) {
@@ -66,6 +68,25 @@ impl Watcher {
         tracing::debug!(address = attempt.address, error.type = error_type, error = message, "a try to reach a peer failed");
         let failure = Failure { address: attempt.address.to_owned(), error_type, message: message.clone() };
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt.link, failure);
+    }
+}
+
+/// The `error.type` of a push that was refused because its receiver names this node as removed.
+const REMOVED: &str = "removed";
+
+impl Watcher {
+    /// Says once that a peer refuses this node for good, until the peer takes a push again.
+    fn note_removed(&self, attempt: &Try<'_>) {
+        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        match &attempt.error {
+            None => drop(removed.remove(&attempt.link)),
+            Some((error_type, message)) if *error_type == REMOVED && removed.insert(attempt.link) => tracing::warn!(
+                address = attempt.address,
+                "{message}: it takes nothing from this node any more. If that is right, stop this node; else take its \
+                 id out of CAUSEWAY_REMOVED there"
+            ),
+            Some(_) => {}
+        }
     }
 }
 
@@ -130,12 +151,21 @@ impl Observer for Watcher {
 
     fn tried(&self, attempt: &Try<'_>) {
         self.note_failure(attempt);
+        self.note_removed(attempt);
         if let Some(feed) = &self.spans {
             feed.send(Event::Tried(Box::new(Tried::of(attempt))));
         }
     }
 
     fn committed(&self, _: usize, _: Duration) {}
+
+    fn unknown_member(&self, node: NodeId) {
+        tracing::warn!(
+            node = node.0,
+            "node {node} pushes to this node and is not in its CAUSEWAY_PEERS: what it brings is taken, and nothing is \
+             sent to it from here; `causeway members` shows which nodes have it in their lists"
+        );
+    }
 
     fn delivery_buffer(&self, view: &View) {
         let mut since = self.full_since.lock().unwrap_or_else(PoisonError::into_inner);

@@ -326,7 +326,7 @@ fn shells_get_their_completions() {
 
 #[test]
 fn every_command_says_how_it_ends() {
-    for command in ["get", "set", "status", "watch", "verify"] {
+    for command in ["get", "set", "status", "members", "drain", "watch", "verify"] {
         let help = run(&[command, "--help"]).printed();
         assert!(help.contains("Exit codes: 0 ") && help.contains("CAUSEWAY_NODE"), "{help}");
     }

@@ -6,7 +6,9 @@
 mod replica;
 
 use causeway::causality::{Incarnation, NodeId, Origin};
-use causeway::format::{ancestry, base, checkpoint, facts, FormatError, frame, identity, message, op, siblings, state, token};
+use causeway::format::{
+    FormatError, ancestry, base, checkpoint, facts, frame, identity, message, op, siblings, state, token,
+};
 
 pub use replica::replica;
 

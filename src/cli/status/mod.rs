@@ -12,6 +12,7 @@ use super::events::Events;
 use super::failure::Failure;
 use super::output;
 use view::Cluster;
+pub(super) use view::age;
 
 /// How long a node that went away is left alone between two tries.
 const PAUSE: Duration = Duration::from_secs(1);

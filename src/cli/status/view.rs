@@ -39,6 +39,8 @@ struct Facts {
     // Older nodes don't say.
     #[serde(default)]
     twins: Vec<u32>,
+    #[serde(default)]
+    draining: Option<bool>,
     waiting_requests: u64,
     delivery_buffer: u64,
     catching_up: Option<Transfer>,
@@ -107,7 +109,7 @@ impl Cluster {
                 fact(|facts| bytes(facts.disk_bytes)),
                 fact(|facts| counted(facts.delivery_buffer, "op")),
                 fact(|facts| facts.waiting_requests.to_string()),
-                age(node).into(),
+                age(node.age_ms).into(),
                 shown(address).into(),
             ]);
         }
@@ -120,6 +122,7 @@ impl Cluster {
             _ if self.has_twin(node) => Cell::styled("two processes", BAD),
             (_, Some(Link { away_since: Some(since), .. })) => self.away(since),
             (Some(facts), _) if facts.read_only => Cell::styled("read-only", BAD),
+            (Some(facts), _) if facts.draining == Some(true) => Cell::styled("draining", WAITING),
             (_, None) if !node.is_self => Cell::styled("unknown", WAITING),
             (Some(Facts { catching_up: Some(transfer), .. }), _) => {
                 Cell::styled(format!("catching up from {}, {}", transfer.peer, transfer.shown()), WAITING)
@@ -166,7 +169,7 @@ impl Cluster {
                     waiting,
                     oldest.unwrap_or("-".to_owned()).into(),
                     latency.unwrap_or("-".to_owned()).into(),
-                    age(node).into(),
+                    age(node.age_ms).into(),
                     link.why.as_deref().filter(|_| link.away_since.is_some()).map_or(String::new(), shown).into(),
                 ]);
             }
@@ -212,8 +215,8 @@ fn name(node: Option<u32>) -> String {
 }
 
 /// How old the facts are.
-fn age(node: &Node) -> String {
-    match node.age_ms {
+pub(in crate::cli) fn age(age_ms: Option<u64>) -> String {
+    match age_ms {
         None => "never".to_owned(),
         Some(..1_000) => "now".to_owned(),
         Some(ms) => format!("{} ago", duration(Duration::from_millis(ms))),

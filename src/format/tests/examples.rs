@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::causality::{Ancestry, CausalContext, Dot, Hlc, Incarnation, NodeId, Origin, Parents, Seen, VersionVector};
 use crate::format::base::Base;
-use crate::format::facts::{Facts, Latency, LinkFacts, Question, Receipt, TransferFacts};
+use crate::format::facts::{Facts, Latency, LinkFacts, MemberFacts, Question, Receipt, TransferFacts, UnknownMember};
 use crate::format::identity::StoredIdentity;
 use crate::format::state::{StateAnswer, StateHead, StatePiece, Taken};
 use crate::replica::{
@@ -137,18 +137,19 @@ pub(super) fn answer_to_a_twin() -> Answer {
     Answer { twin_ms: Some(1_500), ..answer() }
 }
 
-pub(super) fn rejections() -> [Rejection; 5] {
+pub(super) fn rejections() -> [Rejection; 6] {
     [
         Rejection::Misdirected { actual: NodeId(2) },
         Rejection::WrongCluster { actual: "other".into() },
         Rejection::ReadOnly,
         Rejection::Malformed { dot: dot(0, 1, 2), problem: "it writes nothing".into() },
         Rejection::Unreadable("key record does not match its checksum".to_owned()),
+        Rejection::Removed { by: NodeId(1) },
     ]
 }
 
 pub(super) fn question() -> Question {
-    Question { cluster: "causeway".to_owned(), to: Some(1), about: Some(dot(0, 0xc0ff_ee00_c0ff_ee00, 1)) }
+    Question { cluster: "causeway".to_owned(), to: Some(1), about: Some(dot(0, 0xc0ff_ee00_c0ff_ee00, 1)), from: None }
 }
 
 pub(super) fn facts() -> Facts {
@@ -188,6 +189,7 @@ pub(super) fn facts() -> Facts {
         catching_up: None,
         log_ops: None,
         twins: vec![],
+        members: None,
     }
 }
 
@@ -208,6 +210,16 @@ pub(super) fn facts_of_transfers() -> Facts {
 /// The same of a node that knows of ids that two processes have.
 pub(super) fn facts_with_twins() -> Facts {
     Facts { twins: vec![0, 7], ..facts() }
+}
+
+/// As nodes ask and tell since they say who they are and what they have of their cluster's members.
+pub(super) fn question_from() -> Question {
+    Question { from: Some(0), ..question() }
+}
+
+pub(super) fn facts_of_members() -> Facts {
+    let unknown = vec![UnknownMember { node: 3, heard_ms: 1_795_000_000_002 }];
+    Facts { members: Some(MemberFacts { removed: vec![4, 5], unknown, draining: true }), ..facts() }
 }
 
 /// What a write with a context answers.

@@ -28,6 +28,8 @@ golden!(question, examples::question(), facts::encode_question, facts::decode_qu
 golden!(facts, examples::facts(), facts::encode_facts, facts::decode_facts);
 golden!(facts_of_transfers, examples::facts_of_transfers(), facts::encode_facts, facts::decode_facts);
 golden!(state_piece, examples::piece(), write_piece, state::decode_piece);
+golden!(question_from, examples::question_from(), facts::encode_question, facts::decode_question);
+golden!(facts_of_members, examples::facts_of_members(), facts::encode_facts, facts::decode_facts);
 golden!(answer, examples::answer(), message::encode_answer, message::decode_answer);
 golden!(facts_with_twins, examples::facts_with_twins(), facts::encode_facts, facts::decode_facts);
 golden!(answer_to_a_twin, examples::answer_to_a_twin(), message::encode_answer, message::decode_answer);

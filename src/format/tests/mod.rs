@@ -146,6 +146,14 @@ fn a_newer_version_is_named_and_not_taken_for_damage() {
     assert_eq!(error.to_string(), "op has version 9, the newest known here is 1");
 }
 
+/// What a node of an older version makes of a rejection that it does not know: a refusal it can't read, and no more.
+#[test]
+fn a_rejection_of_a_kind_that_is_not_known_is_told() {
+    // The variant's number, and its fields.
+    let sealed = frame::seal(1, |bytes| bytes.extend_from_slice(&[0x82, 0x18, 99, 0x81, 1]));
+    assert!(matches!(message::decode_rejection(&sealed), Err(FormatError::Malformed { what: "rejection", .. })));
+}
+
 #[test]
 fn something_behind_a_payload_is_refused() {
     let sealed = op::encode(&examples::op());

@@ -156,6 +156,7 @@ pub(super) fn any_rejection() -> impl Strategy<Value = Rejection> {
         any::<u32>().prop_map(|node| Rejection::Misdirected { actual: NodeId(node) }),
         any_text().prop_map(|actual| Rejection::WrongCluster { actual }),
         Just(Rejection::ReadOnly),
+        any::<u32>().prop_map(|node| Rejection::Removed { by: NodeId(node) }),
         (any_dot(), any::<String>()).prop_map(|(dot, text)| Rejection::Malformed { dot, problem: text.into() }),
         any::<String>().prop_map(Rejection::Unreadable),
     ]

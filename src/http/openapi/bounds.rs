@@ -40,6 +40,14 @@ pub(super) fn schemas(limits: &Limits, members: usize) -> Map<String, Value> {
             }},
             "examples": [{"keys": ["greeting", "old"]}],
         },
+        "DrainingRequest": {
+            "type": "object",
+            "description": "Whether the node is to be drained.",
+            "required": ["draining"],
+            "additionalProperties": false,
+            "properties": {"draining": {"type": "boolean"}},
+            "examples": [{"draining": true}],
+        },
         "Acks": {
             "description": "A number of nodes, or `majority` or `all` of the configured ones.",
             "oneOf": [

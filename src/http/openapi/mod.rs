@@ -26,8 +26,8 @@ use utoipa::OpenApi;
 use super::problem::Problem;
 use super::view::NO_STORE;
 use super::{
-    HttpOptions, Shared, cluster, conflicts, fingerprint, headers, keys, latency, many, metrics, pending, query, read,
-    set, status, watch, writes,
+    HttpOptions, Shared, cluster, conflicts, draining, fingerprint, headers, keys, latency, many, metrics, pending,
+    query, read, set, status, watch, writes,
 };
 pub(super) use params::{
     Acks, Bucket, Cursors, DotInPath, IdempotencyKey, IfNoneMatch, PageOfKeys, Peer, SessionHeaders,
@@ -66,6 +66,8 @@ const ABOUT: &str = "A replicated key-value store: causal, always writable, with
         cluster::events,
         metrics::metrics,
         status::status,
+        draining::shown,
+        draining::set,
         status::live,
         status::ready,
         document,

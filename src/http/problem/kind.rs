@@ -66,6 +66,7 @@ kinds! {
     StorageUnreadable INTERNAL_SERVER_ERROR "storage-unreadable" "A stored record can't be read",
     ContextNotReached SERVICE_UNAVAILABLE "context-not-reached" "This node lacks what the context includes",
     Overloaded SERVICE_UNAVAILABLE "overloaded" "Too much at once",
+    Draining SERVICE_UNAVAILABLE "draining" "This node is being drained",
     ReadOnly SERVICE_UNAVAILABLE "read-only" "This node is read-only",
     TooManyIncarnations SERVICE_UNAVAILABLE "too-many-incarnations" "This node was restarted too often",
     Stopping SERVICE_UNAVAILABLE "stopping" "This node is stopping",

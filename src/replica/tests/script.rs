@@ -126,6 +126,7 @@ impl Names {
             Effect::Acknowledged { peer, ops, .. } => format!("n{peer} has {}, by state", self.ranges(ops)),
             Effect::Twin { node, seen: true } => format!("two processes are n{node}"),
             Effect::Twin { node, seen: false } => format!("one process is n{node}"),
+            Effect::UnknownMember { node } => format!("n{node} is not in the list"),
             Effect::Peer { link, change: PeerChange::Away, .. } => format!("link {} is away", link.0),
             Effect::Peer { link, change: PeerChange::Back { away_ms, lacks }, .. } => {
                 format!("link {} is back after {away_ms} ms, lacks {lacks}", link.0)

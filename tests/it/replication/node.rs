@@ -196,6 +196,10 @@ impl Observer for Tries {
         self.inner.committed(ops, took);
     }
 
+    fn unknown_member(&self, node: NodeId) {
+        self.inner.unknown_member(node);
+    }
+
     fn delivery_buffer(&self, view: &View) {
         self.inner.delivery_buffer(view);
     }

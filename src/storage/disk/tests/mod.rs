@@ -6,8 +6,8 @@ mod crash;
 mod damage;
 mod format_3;
 mod hot;
-mod trimming;
 mod restarts;
+mod trimming;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -248,7 +248,7 @@ impl World {
                 let from = visible.from.map_or("a client".to_owned(), |node| format!("node{node}"));
                 format!("node{machine} makes {} of {from} visible", short_dot(visible.op.dot))
             }),
-            Effect::Acknowledged { .. } => {}
+            Effect::Acknowledged { .. } | Effect::UnknownMember { .. } => {}
             Effect::Peer { link, change, .. } => {
                 self.record.say(self.now, || format!("node{machine} finds its peer {}: {change:?}", link.0));
             }
