@@ -117,6 +117,30 @@ fn the_file_can_say_everything() {
 }
 
 #[test]
+fn removed_nodes_are_ids_that_are_not_in_the_list() {
+    assert!(load(&node0(&[])).unwrap().removed.is_empty());
+    let config = load(&node0(&[("CAUSEWAY_REMOVED", "7, 3,")])).unwrap();
+    assert_eq!(config.removed, [NodeId(3), NodeId(7)].into());
+    for list in ["[7, 3]", "[\"3\", \"7\"]", "\"3,7\""] {
+        let (_file, mut input) = file(&format!("removed = {list}\n"));
+        input.environment.extend(node0(&[]).environment);
+        assert_eq!(load(&input).unwrap().removed, config.removed, "{list}");
+    }
+    let mut by_arguments = arguments("0", "8000", "8000,8001");
+    by_arguments.environment.push(("CAUSEWAY_REMOVED".into(), "3".into()));
+    assert_eq!(load(&by_arguments).unwrap().removed, [NodeId(3)].into());
+    assert_eq!(
+        problems(&node0(&[("CAUSEWAY_REMOVED", "0,1,x,5,5")])),
+        [
+            "CAUSEWAY_REMOVED is '0': expected ids of other nodes: this is this node's own",
+            "CAUSEWAY_REMOVED is '1': expected ids that CAUSEWAY_PEERS does not have",
+            "CAUSEWAY_REMOVED is 'x': expected ids of nodes, such as 3,4",
+            "CAUSEWAY_REMOVED is '5': expected each id once",
+        ]
+    );
+}
+
+#[test]
 fn every_problem_is_listed_at_once() {
     let input = environment(&[
         ("CAUSEWAY_NODE_ID", "007"),

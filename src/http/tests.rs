@@ -39,6 +39,7 @@ proptest! {
     fn no_body_panics_and_what_is_taken_is_what_was_said(body in json_like()) {
         let limits = Limits { key_bytes: 4, value_bytes: 4, entries: 3, ..Limits::default() };
         let _ = json::keys(&body, &limits);
+        let _ = json::flag(&body, "draining");
         if let Ok(entries) = json::values(&body, &limits) {
             let said: serde_json::Value = serde_json::from_str(&body).unwrap();
             let said = said["values"].as_object().unwrap();

@@ -104,6 +104,7 @@ const NOT_BY_INPUT: [&str; 10] = [
     "storage-unreadable",
     "context-not-reached",
     "overloaded",
+    "draining",
     "read-only",
     "too-many-incarnations",
     "stopping",

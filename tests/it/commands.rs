@@ -18,10 +18,10 @@ use crate::support::process::{Launch, Process, causeway};
 
 /// What a command came to.
 #[derive(Debug)]
-struct Run {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Run {
@@ -38,14 +38,14 @@ impl Run {
 
     /// What it printed, when all went well and there was nothing else to say.
     #[track_caller]
-    fn printed(self) -> String {
+    pub(crate) fn printed(self) -> String {
         assert_eq!((self.code, &*self.err), (Some(0), ""), "{self:?}");
         self.out
     }
 
     /// The one line that says why it ended with this code. Nothing else was printed.
     #[track_caller]
-    fn failed(self, code: i32) -> String {
+    pub(crate) fn failed(self, code: i32) -> String {
         assert_eq!((self.code, &*self.out), (Some(code), ""), "{self:?}");
         assert!(self.err.starts_with("causeway: ") && self.err.lines().count() == 1, "{self:?}");
         self.err
@@ -63,7 +63,7 @@ fn run_with(arguments: &[&str], input: &[u8]) -> Run {
 }
 
 /// The same, of the node at a port of this machine.
-fn ask(port: u16, arguments: &[&str]) -> Run {
+pub(crate) fn ask(port: u16, arguments: &[&str]) -> Run {
     let mut command = causeway();
     command.args(arguments).args(["--node", &port.to_string()]);
     Run::of(command, b"")

@@ -11,6 +11,7 @@ mod crashes;
 mod disk_faults;
 mod histories;
 mod local;
+mod members;
 mod metrics;
 mod observed;
 mod otlp;

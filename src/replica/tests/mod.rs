@@ -4,6 +4,7 @@
 
 mod crowd;
 mod faults;
+mod members;
 mod mesh;
 mod random;
 mod restarts;

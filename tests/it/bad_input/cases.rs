@@ -1,6 +1,7 @@
 //! The table of requests that must be refused.
 
 mod cursors;
+mod draining;
 mod many;
 
 use serde_json::{Value, json};
@@ -85,6 +86,7 @@ pub(crate) fn all(token: &str) -> Vec<Case> {
     cases.extend(limits());
     cases.extend(framing());
     cases.extend(many::all());
+    cases.extend(draining::all());
     cases
 }
 
