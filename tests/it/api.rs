@@ -1,6 +1,7 @@
 //! What the API does, asked over HTTP of nodes in this process, on real stores.
 
 mod document;
+mod draining;
 mod faults;
 mod fingerprint;
 mod many;

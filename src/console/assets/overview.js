@@ -128,7 +128,8 @@ function nodesTable(cluster) {
   return table(head, cluster.nodes.map((node) => {
     const facts = node.facts;
     const name = h("span", { title: node.address }, node.name, node.self ? h("small", {}, " this node") : null,
-      facts?.read_only ? h("small", { class: "bad" }, " takes no writes") : null);
+      facts?.read_only ? h("small", { class: "bad" }, " takes no writes") : null,
+      facts?.draining ? h("small", { class: "bad" }, " is being drained") : null);
     const cells = facts
       ? [name, plain(facts.keys), plain(facts.conflicts), bytes(facts.disk_bytes), when(facts.started), asOf(node)]
       : [name, NOTHING, NOTHING, NOTHING, NOTHING, asOf(node)];
