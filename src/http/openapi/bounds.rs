@@ -40,14 +40,7 @@ pub(super) fn schemas(limits: &Limits, members: usize) -> Map<String, Value> {
             }},
             "examples": [{"keys": ["greeting", "old"]}],
         },
-        "DrainingRequest": {
-            "type": "object",
-            "description": "Whether the node is to be drained.",
-            "required": ["draining"],
-            "additionalProperties": false,
-            "properties": {"draining": {"type": "boolean"}},
-            "examples": [{"draining": true}],
-        },
+        "DrainingRequest": draining_request(),
         "Acks": {
             "description": "A number of nodes, or `majority` or `all` of the configured ones.",
             "oneOf": [
@@ -78,4 +71,15 @@ pub(super) fn schemas(limits: &Limits, members: usize) -> Map<String, Value> {
         Value::Object(schemas) => schemas,
         _ => Map::new(),
     }
+}
+
+fn draining_request() -> Value {
+    json!({
+        "type": "object",
+        "description": "Whether the node is to be drained.",
+        "required": ["draining"],
+        "additionalProperties": false,
+        "properties": {"draining": {"type": "boolean"}},
+        "examples": [{"draining": true}],
+    })
 }
