@@ -2,17 +2,30 @@
 
 use std::collections::BTreeSet;
 
+use causeway::format::facts::{self, Question};
+use causeway::format::message;
+use causeway::peers::FACTS_CALL;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::group::{Config, Group};
 use crate::commands::ask;
-use crate::support::api::Api;
+use crate::support::api::{Answer, Api};
 use crate::support::until;
 
 /// What a node knows of one of its peers.
 async fn peer(api: &Api, id: u32) -> Value {
     let status = api.status().await;
     status["peers"].as_array().unwrap().iter().find(|peer| peer["node"] == id).cloned().unwrap_or_default()
+}
+
+/// What a node answers to a node that asks for its facts.
+async fn asked_by(api: &Api, from: u32) -> Answer {
+    let question = Question { cluster: "causeway".to_owned(), to: None, about: None, from: Some(from) };
+    let request = api.request(Method::POST, FACTS_CALL).header("content-type", message::CONTENT_TYPE);
+    let response = request.body(facts::encode_question(&question)).send().await.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Answer { status, headers, body: String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned() }
 }
 
 /// How many lines of a log say this.
@@ -33,6 +46,9 @@ async fn a_removed_node_is_refused_and_told_why_and_what_it_wrote_is_kept() {
     assert!(ask(group.port(2), &["drain", "--wait", "30"]).printed().contains("node 2 is drained"));
     group.run(0, &Config::without(&[0, 1], &[2])).await;
     assert_eq!(group.api(0).read("drained").await.as_deref(), Some("value"));
+    let answer = asked_by(group.api(0), 2).await;
+    assert_eq!((answer.status, &*answer.body), (403, "node 0 names this node as removed"));
+    assert_eq!(asked_by(group.api(0), 1).await.status, 200);
     // It was left running, and takes writes again.
     assert_eq!(ask(group.port(2), &["drain", "--undo"]).printed(), "node 2 takes writes\n");
     group.api(2).set("late", "value").await;
