@@ -43,7 +43,12 @@ pub(super) fn open<'a, T: Decode<'a, ()>>(what: &'static str, known: u8, bytes: 
 /// The same without the frame.
 pub(super) fn read<'a, T: Decode<'a, ()>>(what: &'static str, payload: &'a [u8]) -> Result<T, FormatError> {
     let mut decoder = Decoder::new(payload);
-    let value = decoder.decode().map_err(|error| FormatError::malformed(what, error))?;
+    let value = decoder.decode().map_err(|error| match error {
+        unknown if unknown.is_unknown_variant() => {
+            FormatError::malformed(what, format!("a newer version may know this kind of it: {unknown}"))
+        }
+        other => FormatError::malformed(what, other),
+    })?;
     if decoder.position() == payload.len() {
         Ok(value)
     } else {

@@ -130,7 +130,7 @@ pub struct LinkFacts {
     /// Since when it does not answer.
     #[n(2)]
     pub away_since_ms: Option<u64>,
-    /// Why not, in a sentence.
+    /// Why not, or why it can't get what it lacks, in a sentence.
     #[n(3)]
     pub why: Option<String>,
     /// When it last answered or was heard.

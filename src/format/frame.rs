@@ -3,6 +3,8 @@
 //! This layout is the same for every version there will ever be, so that a record of a newer version is told
 //! from a damaged one.
 
+use std::ops::RangeInclusive;
+
 use super::FormatError;
 
 /// Bytes of the checksum behind a payload.
@@ -26,14 +28,23 @@ pub fn seal(version: u8, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 
 /// The payload of a frame, which must be of version `known`, the only one so far. `what` names it in errors.
 pub fn open<'a>(what: &'static str, known: u8, bytes: &'a [u8]) -> Result<&'a [u8], FormatError> {
+    open_any(what, known..=known, bytes).map(|(_, payload)| payload)
+}
+
+/// The version of a frame, which must be one of those `known`, and its payload.
+pub fn open_any<'a>(
+    what: &'static str,
+    known: RangeInclusive<u8>,
+    bytes: &'a [u8],
+) -> Result<(u8, &'a [u8]), FormatError> {
     let short = || FormatError::Short { what, bytes: bytes.len() };
     let (sealed, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or_else(short)?;
     let (version, payload) = sealed.split_first().ok_or_else(short)?;
     if crc32fast::hash(sealed) != u32::from_le_bytes(*checksum) {
         return Err(FormatError::Checksum { what });
     }
-    if *version != known {
-        return Err(FormatError::Version { what, found: *version, newest: known });
+    if !known.contains(version) {
+        return Err(FormatError::Version { what, found: *version, oldest: *known.start(), newest: *known.end() });
     }
-    Ok(payload)
+    Ok((*version, payload))
 }

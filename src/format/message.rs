@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 use super::dto::List;
 use super::{FormatError, dto, op};
 use crate::causality::{Dot, NodeId};
-use crate::replica::{Answer, Echo, Push, Rejection, Statement};
+use crate::replica::{Answer, Echo, Protocol, Push, Rejection, Statement};
 
 /// The media type of the bodies.
 pub const CONTENT_TYPE: &str = "application/vnd.causeway.replication";
@@ -16,6 +16,8 @@ pub const CONTENT_TYPE: &str = "application/vnd.causeway.replication";
 const PUSH: &str = "push";
 const ANSWER: &str = "answer";
 const REJECTION: &str = "rejection";
+
+/// Of all versions of the protocol so far: they differ in fields that older ones skip, and in calls.
 const VERSION: u8 = 1;
 
 #[derive(Encode, Decode)]
@@ -52,6 +54,17 @@ struct StatementDto {
     number: u64,
     #[n(3)]
     vector: Vec<Dot>,
+    /// What 0.1.0 did not say.
+    #[n(8)]
+    protocol: Option<ProtocolDto>,
+}
+
+#[derive(Encode, Decode)]
+struct ProtocolDto {
+    #[n(0)]
+    oldest: u32,
+    #[n(1)]
+    newest: u32,
 }
 
 #[derive(Encode, Decode)]
@@ -174,11 +187,22 @@ pub(super) fn read_answer(what: &'static str, dto: AnswerDto<'_>) -> Result<Answ
 }
 
 fn write_statement(statement: &Statement) -> StatementDto {
-    let Statement { node, boot, number, vector } = statement;
-    StatementDto { node: node.0, boot: *boot, number: *number, vector: dto::write_vector(vector) }
+    let Statement { node, boot, number, vector, protocol } = statement;
+    let Protocol { oldest, newest } = *protocol;
+    let protocol = Some(ProtocolDto { oldest, newest });
+    StatementDto { node: node.0, boot: *boot, number: *number, vector: dto::write_vector(vector), protocol }
 }
 
 fn read_statement(what: &'static str, dto: StatementDto) -> Result<Statement, FormatError> {
-    let StatementDto { node, boot, number, vector } = dto;
-    Ok(Statement { node: NodeId(node), boot, number, vector: dto::read_vector(what, vector)? })
+    let StatementDto { node, boot, number, vector, protocol } = dto;
+    let node = NodeId(node);
+    let said = |ProtocolDto { oldest, newest }| Protocol { oldest, newest };
+    let protocol = protocol.map_or(Protocol::UNSAID, said);
+    if protocol.oldest > protocol.newest {
+        return Err(FormatError::malformed(what, "its oldest version of the protocol is newer than its newest"));
+    }
+    if !protocol.meets(Protocol::OWN) {
+        return Err(FormatError::Protocol { node, found: protocol });
+    }
+    Ok(Statement { node, boot, number, vector: dto::read_vector(what, vector)?, protocol })
 }

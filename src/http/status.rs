@@ -17,7 +17,7 @@ use super::{Shared, blocking, query};
 use crate::causality::{Dot, MAX_INCARNATIONS, WallMs};
 use crate::format::facts::{LinkFacts, TransferFacts, UnknownMember};
 use crate::node::{Draining, NodeHandle};
-use crate::replica::View;
+use crate::replica::{LinkId, Protocol, View};
 
 /// Of how many incarnations a node `ancestry` says what they imply.
 const SHOWN_INCARNATIONS: usize = 64;
@@ -29,6 +29,7 @@ struct Report {
     node: u32,
     cluster: String,
     version: String,
+    protocol: ProtocolView,
     /// How many nodes the configured list has.
     members: usize,
     /// Origin → the last of its ops that is visible here.
@@ -137,8 +138,31 @@ struct Peer {
     /// Its id; `null` while it has never said.
     #[schema(required)]
     node: Option<u32>,
+    /// Of its program, as it told last; `null` while it has not.
+    #[schema(required)]
+    version: Option<String>,
+    /// `null` while it was never heard.
+    #[schema(required)]
+    protocol: Option<ProtocolView>,
     #[serde(flatten)]
     way: WayView,
+    /// Why it does not answer, or can't get what it lacks; `null` when all is well.
+    #[schema(required)]
+    why: Option<String>,
+}
+
+/// The versions of the replication protocol that a node speaks, both ends included.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Protocol)]
+struct ProtocolView {
+    oldest: u32,
+    newest: u32,
+}
+
+impl From<Protocol> for ProtocolView {
+    fn from(Protocol { oldest, newest }: Protocol) -> Self {
+        Self { oldest, newest }
+    }
 }
 
 /// What is known of the way to a peer.
@@ -194,6 +218,7 @@ fn report(node: &NodeHandle) -> Result<Report, Problem> {
         node: facts.node,
         cluster: node.members().cluster.to_string(),
         version: facts.version,
+        protocol: Protocol::OWN.into(),
         members: node.members().count,
         vector: vector(facts.vector),
         incarnations: view.incarnations().into_iter().map(|(node, count)| (node.to_string(), count)).collect(),
@@ -215,7 +240,7 @@ fn report(node: &NodeHandle) -> Result<Report, Problem> {
             pushes: view.received_pushes,
         },
         catching_up: facts.catching_up.map(TransferView::from),
-        peers: facts.links.iter().map(Peer::from).collect(),
+        peers: facts.links.iter().enumerate().map(|(index, link)| peer(node, view, index, link)).collect(),
     })
 }
 
@@ -228,9 +253,14 @@ pub(super) fn names<'a>(dots: impl IntoIterator<Item = &'a Dot>) -> Vec<String> 
     dots.into_iter().map(Dot::to_string).collect()
 }
 
-impl From<&LinkFacts> for Peer {
-    fn from(link: &LinkFacts) -> Self {
-        Self { node: link.to, way: link.into() }
+fn peer(node: &NodeHandle, view: &View, index: usize, link: &LinkFacts) -> Peer {
+    let protocol = view.links.get(index).and_then(|link| link.protocol);
+    Peer {
+        node: link.to,
+        version: node.version_of(LinkId(index)),
+        protocol: protocol.map(ProtocolView::from),
+        way: link.into(),
+        why: link.why.clone(),
     }
 }
 

@@ -176,7 +176,8 @@ impl NodeHandle {
     fn link_facts(&self, view: &View, index: usize) -> Result<LinkFacts, StorageError> {
         let link: &LinkView = &view.links[index];
         let lacks = view.lacks(link);
-        let why = link.away_since.and_then(|_| self.trouble(LinkId(index)));
+        let trouble = link.away_since.and_then(|_| self.trouble(LinkId(index)));
+        let why = trouble.or_else(|| not_understood(view, link, &lacks));
         Ok(LinkFacts {
             to: link.node.map(|node| node.0),
             address: self.members().addresses.get(index).cloned().unwrap_or_default(),
@@ -190,6 +191,14 @@ impl NodeHandle {
             latency: link.node.and_then(|node| self.shared.history.recent_latency(node, super::wall_now())),
             state_transfer: None,
         })
+    }
+
+    /// The version of the program on a peer, as it told last.
+    pub fn version_of(&self, link: LinkId) -> Option<String> {
+        let node = self.status().view.links.get(link.0)?.node?;
+        let told = self.shared.peers.told().get(link.0)?.told.clone()?;
+        // What the address answered before may have been another node.
+        (told.facts.node == node.0).then(|| told.facts.version.clone())
     }
 
     /// When the first op of these was accepted, by its own clock reading.
@@ -251,4 +260,11 @@ impl NodeHandle {
     pub(super) fn trouble(&self, link: LinkId) -> Option<String> {
         self.shared.peers.troubles.get(link.0)?.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Why a peer that answers can't get what it lacks: its version is too old for it.
+fn not_understood(view: &View, link: &LinkView, lacks: &[OpRange]) -> Option<String> {
+    let feature = view.not_understood(link, lacks)?;
+    let node = link.node?;
+    Some(format!("node {node} runs a version without {feature}, and needs it to get what it lacks: upgrade it"))
 }

@@ -37,7 +37,8 @@ impl Peer {
         let Piece { keys, is_last } = self.storage.snapshot().unwrap().piece(after, limit).unwrap();
         let decode =
             |(key, bytes): (String, bytes::Bytes)| (key.into(), crate::format::siblings::decode(&bytes).unwrap());
-        let statement = Statement { node: self.node, boot: 1, number: 1, vector: self.vector() };
+        let statement =
+            Statement { node: self.node, boot: 1, number: 1, vector: self.vector(), protocol: Protocol::OWN };
         let push = Push { cluster: "test".into(), to: Some(NodeId(0)), sender: statement, ops: vec![], echo: None };
         let recovered = self.storage.recovered();
         let head =

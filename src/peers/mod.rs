@@ -20,6 +20,7 @@ mod sender;
 mod tests;
 mod transfer;
 mod transport;
+mod versions;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;

@@ -16,6 +16,7 @@ use tokio::task::JoinError;
 use tokio::time::timeout;
 
 use super::questions::{self, Questions};
+use super::versions::Refused;
 use super::{CALL, FACTS_CALL, STATE_CALL};
 use crate::format::state::{self, Taken};
 use crate::format::{FormatError, message};
@@ -46,6 +47,7 @@ const MAX_DECODED_INLINE_BYTES: usize = 32 << 10;
 struct Endpoint {
     node: NodeHandle,
     room: Arc<Semaphore>,
+    refused: Arc<Refused>,
 }
 
 /// The replication endpoint of a node.
@@ -53,7 +55,7 @@ pub fn router(node: NodeHandle) -> Router {
     let room = Arc::new(Semaphore::new(MAX_ALL_BYTES / ROOM_UNIT_BYTES));
     let facts = Router::new().route(FACTS_CALL, post(questions::answer)).with_state(Questions::new(node.clone()));
     let calls = Router::new().route(CALL, post(push)).route(STATE_CALL, post(piece));
-    calls.with_state(Endpoint { node, room }).merge(facts)
+    calls.with_state(Endpoint { node, room, refused: Arc::default() }).merge(facts)
 }
 
 async fn push(State(endpoint): State<Endpoint>, request: Request) -> Response {
@@ -75,7 +77,8 @@ impl Endpoint {
         let length = check(request.headers(), MAX_PUSH_BYTES)?;
         let _room = self.room(length).await?;
         let body = read(request.into_body(), length).await?;
-        let answer = self.node.push(decode(body, message::decode_push).await?).await?;
+        let push = decode(body, message::decode_push).await?.inspect_err(|error| self.refused.note(error))?;
+        let answer = self.node.push(push).await?;
         Ok(message::encode_answer(&answer))
     }
 
@@ -83,7 +86,7 @@ impl Endpoint {
         let length = check(request.headers(), MAX_PIECE_BYTES)?;
         let _room = self.room(length).await?;
         let body = read(request.into_body(), length).await?;
-        let piece = decode(body, state::decode_piece).await?;
+        let piece = decode(body, state::decode_piece).await?.inspect_err(|error| self.refused.note(error))?;
         let keys = piece.keys.len() as u64;
         let answer = self.node.take_state(piece, length).await?;
         if !matches!(answer.taken, Taken::Busy { .. }) {
@@ -197,12 +200,15 @@ async fn read(body: Body, length: usize) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-async fn decode<T: Send + 'static>(body: Vec<u8>, decode: fn(&[u8]) -> Result<T, FormatError>) -> Result<T, Refusal> {
+async fn decode<T: Send + 'static>(
+    body: Vec<u8>,
+    decode: fn(&[u8]) -> Result<T, FormatError>,
+) -> Result<Result<T, FormatError>, Refusal> {
     if body.len() <= MAX_DECODED_INLINE_BYTES {
-        return Ok(decode(&body)?);
+        return Ok(decode(&body));
     }
     let decoded = tokio::task::spawn_blocking(move || decode(&body)).await;
-    Ok(decoded.map_err(|error| failed(&error))??)
+    decoded.map_err(|error| failed(&error))
 }
 
 /// Something here panicked.

@@ -15,7 +15,7 @@ use super::*;
 use crate::causality::{NodeId, VersionVector};
 use crate::format::message;
 use crate::format::state::{self, StateAnswer, Taken};
-use crate::replica::{Answer, Rejection, Statement};
+use crate::replica::{Answer, Protocol, Rejection, Statement};
 
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -25,7 +25,8 @@ fn transport(url: &str) -> Transport {
 }
 
 fn an_answer() -> Answer {
-    let receiver = Statement { node: NodeId(1), boot: 1, number: 1, vector: VersionVector::new() };
+    let receiver =
+        Statement { node: NodeId(1), boot: 1, number: 1, vector: VersionVector::new(), protocol: Protocol::OWN };
     Answer { receiver, implied: Vec::new(), missing: Vec::new(), redundant: 0, twin_ms: None }
 }
 

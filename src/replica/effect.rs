@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::message::{Answer, Push, Rejection};
 use super::op::{Key, Op, TraceContext, Value};
+use super::protocol::Protocol;
 use super::repeats::KeyedOps;
 use super::siblings::Siblings;
 use crate::causality::{Ancestry, CausalContext, Dot, Hlc, NodeId, Origin, VersionVector, WallMs};
@@ -373,6 +374,8 @@ pub struct View {
     pub position: u64,
     /// The ancestry that goes with it.
     pub ancestry: Arc<Ancestry>,
+    /// What the log does not have (any more) of it.
+    pub floor: VersionVector,
     /// What is known of each peer, in the order of the configured list.
     pub links: Vec<LinkView>,
     /// Counts over all keys.
@@ -425,4 +428,6 @@ pub struct LinkView {
     /// How far it said that it has origins that its vector includes by implication only. What it lacks is worked
     /// out for who asks ([`View::lacks`]): the view is made far more often than that.
     pub implied: Vec<Dot>,
+    /// What it speaks, if it was ever heard.
+    pub protocol: Option<Protocol>,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::effect::{LinkView, OpRange, View};
 use super::message::Statement;
+use super::protocol::Feature;
 use crate::causality::{Ancestry, Dot, Origin, VersionVector};
 
 /// What is known of a peer's state: its newest statement, with what it said is implied by it.
@@ -30,6 +31,13 @@ impl View {
     pub fn lacks_of(&self, link: &LinkView, vector: &VersionVector) -> Vec<OpRange> {
         let theirs = link.vector.as_ref();
         theirs.map_or_else(Vec::new, |theirs| lacks(theirs, &link.implied, vector, &self.ancestry))
+    }
+
+    /// What a peer that `lacks` these ops would have to understand to get them, and does not: an older version runs there.
+    pub fn not_understood(&self, link: &LinkView, lacks: &[OpRange]) -> Option<Feature> {
+        let below = |range: &OpRange| self.ancestry.covered_up_to(&self.floor, range.origin) >= range.first;
+        let has = |feature| link.protocol.is_none_or(|protocol| protocol.has(feature));
+        (!has(Feature::StateTransfer) && lacks.iter().any(below)).then_some(Feature::StateTransfer)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::effect::{Effect, LinkId, LinkView, MonoMs, Now, OpRange, PeerChange, Send};
 use super::lacking::{self, Known};
 use super::message::{Answer, Echo, Push, Rejection, Statement};
+use super::protocol::Feature;
 use super::{Replica, ReplicaOptions};
 use crate::causality::{Ancestry, Dot, NodeId, Origin, VersionVector, WallMs};
 
@@ -130,6 +131,7 @@ impl Link {
             heard: self.heard,
             vector: known.map(|known| known.statement.vector.clone()),
             implied: known.map_or_else(Vec::new, |known| known.implied.clone()),
+            protocol: known.map(|known| known.statement.protocol),
         }
     }
 
@@ -190,6 +192,11 @@ impl Link {
                 self.sent.remove(&range.origin);
             }
         }
+    }
+
+    /// Whether the peer knows what to do with a state.
+    fn takes_states(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.statement.protocol.has(Feature::StateTransfer))
     }
 
     /// What this node is to see to, of what the peer lacks: its own ops and those to be forwarded.
@@ -286,8 +293,9 @@ impl Replica {
         let digest_at = self.digest_at(link);
         if link.failures == 0 && wanted.iter().any(|range| self.is_trimmed(range)) {
             // Nothing else: what comes behind could not be delivered there.
-            return match link.state_at.min(digest_at) {
-                _ if link.state_at <= now => Next::State(wanted),
+            let state_at = if link.takes_states() { link.state_at } else { NEVER };
+            return match state_at.min(digest_at) {
+                _ if state_at <= now => Next::State(wanted),
                 due if due <= now => Next::Send(Vec::new()),
                 due => Next::Wait(due),
             };

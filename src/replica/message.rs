@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::op::Op;
+use super::protocol::Protocol;
 use crate::causality::{Dot, NodeId, VersionVector};
 
 /// What a node says of its own state. Of two statements of one boot, that with the higher `number` *replaces*
@@ -19,6 +20,8 @@ pub struct Statement {
     pub number: u64,
     /// All that is visible on that node.
     pub vector: VersionVector,
+    /// What it speaks.
+    pub protocol: Protocol,
 }
 
 /// Ops for a peer, in an order in which they can be delivered as far as the sender knows. Without ops it is

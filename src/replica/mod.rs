@@ -52,6 +52,11 @@
 //! A write may carry a key by which it is known when it is sent again. The op keeps it, so every node that has the op
 //! answers a repeat with it, for a bounded time ([`repeats`]).
 //!
+//! # Versions
+//!
+//! Nodes of different versions work together: a statement says which versions of the protocol its node speaks, and a
+//! peer is sent nothing that it does not understand ([`Protocol`]).
+//!
 //! # Incarnations
 //!
 //! A start opens a new random incarnation of the node's counter at its first write, and so does a node that
@@ -71,6 +76,7 @@ mod members;
 mod merging;
 mod message;
 mod op;
+mod protocol;
 mod receive;
 mod repeats;
 mod siblings;
@@ -90,6 +96,7 @@ pub use effect::{
 pub use merging::{LEAP, Merging};
 pub use message::{Answer, Echo, Push, Rejection, Statement};
 pub use op::{Entry, Key, Op, TraceContext, Value};
+pub use protocol::{Feature, Protocol};
 pub use repeats::{KeyedOps, MAX_IDEMPOTENCY_KEY_BYTES, REPEATS_MS};
 pub use siblings::{Sibling, Siblings};
 pub use twins::PROOF_MS;
@@ -304,6 +311,7 @@ impl Replica {
             vector: self.applied.clone(),
             position: self.durable,
             ancestry: self.ancestry.clone(),
+            floor: self.floor.clone(),
             links: self.links.iter().map(Link::view).collect(),
             totals: self.applied_totals,
             read_only: self.read_only,
@@ -323,7 +331,13 @@ impl Replica {
 
     fn statement(&mut self) -> Statement {
         self.statements += 1;
-        Statement { node: self.options.node, boot: self.boot, number: self.statements, vector: self.applied.clone() }
+        Statement {
+            node: self.options.node,
+            boot: self.boot,
+            number: self.statements,
+            vector: self.applied.clone(),
+            protocol: Protocol::OWN,
+        }
     }
 }
 

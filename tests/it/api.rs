@@ -173,6 +173,7 @@ async fn the_node_says_how_it_is() {
         ("node", json!(0)),
         ("cluster", json!("test")),
         ("version", json!(env!("CARGO_PKG_VERSION"))),
+        ("protocol", json!({"oldest": 1, "newest": 2})),
         ("members", json!(1)),
         ("keys", json!(1)),
         ("read_only", json!(false)),

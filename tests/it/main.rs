@@ -24,4 +24,5 @@ mod support;
 mod tidy;
 mod transfer;
 mod twins;
+mod upgrade;
 mod watch;

@@ -5,8 +5,8 @@ use std::hint::black_box;
 
 use causeway::causality::{Dot, NodeId, WallMs};
 use causeway::replica::{
-    Answer, Effect, Input, Key, KeyStates, LinkId, MonoMs, Now, Op, Push, Recovered, Replaces, Replica, ReplicaOptions,
-    RequestId, Seed, Siblings, Statement, Unreadable, Write,
+    Answer, Effect, Input, Key, KeyStates, LinkId, MonoMs, Now, Op, Protocol, Push, Recovered, Replaces, Replica,
+    ReplicaOptions, RequestId, Seed, Siblings, Statement, Unreadable, Write,
 };
 
 /// How many keys are written in turn.
@@ -148,7 +148,7 @@ pub(super) fn pushes(times: usize) -> Vec<Push> {
             ops.extend(node.commit(effects));
         }
         let vector = node.replica.view().vector;
-        let sender = Statement { node: NodeId(0), boot: 0, number: index as u64 + 1, vector };
+        let sender = Statement { node: NodeId(0), boot: 0, number: index as u64 + 1, vector, protocol: Protocol::OWN };
         Push { cluster: "bench".into(), to: Some(NodeId(1)), sender, ops, echo: None }
     };
     (0..times).map(push).collect()
@@ -178,7 +178,13 @@ fn two_of_many() -> [Node; 2] {
         let ops = nodes[from as usize].commit(effects);
         let vector = nodes[from as usize].replica.view().vector;
         for to in (0..2).filter(|to| *to != from) {
-            let sender = Statement { node: NodeId(from), boot: from.into(), number: 1, vector: vector.clone() };
+            let sender = Statement {
+                node: NodeId(from),
+                boot: from.into(),
+                number: 1,
+                vector: vector.clone(),
+                protocol: Protocol::OWN,
+            };
             let push = Push { cluster: "bench".into(), to: Some(NodeId(to)), sender, ops: ops.clone(), echo: None };
             nodes[to as usize].take(push);
         }
@@ -198,7 +204,8 @@ fn exchange([own, other]: &mut [Node; 2], push: Push) {
 pub(super) fn digest(times: usize) -> Box<dyn FnMut()> {
     let mut nodes = two_of_many();
     let vector = nodes[0].replica.view().vector;
-    let sender = |number| Statement { node: NodeId(0), boot: 0, number, vector: vector.clone() };
+    let sender =
+        |number| Statement { node: NodeId(0), boot: 0, number, vector: vector.clone(), protocol: Protocol::OWN };
     let digest = |number| Push {
         cluster: "bench".into(),
         to: Some(NodeId(1)),

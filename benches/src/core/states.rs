@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use causeway::causality::{Ancestry, Dot, Hlc, Incarnation, NodeId, Origin, VersionVector};
-use causeway::replica::{Entry, Sibling, Siblings};
+use causeway::replica::{Entry, Merging, Sibling, Siblings};
 
 /// The origin of a node.
 pub(super) fn origin(node: u32) -> Origin {
@@ -51,8 +51,8 @@ pub(super) fn merge<const COUNT: usize>(_: usize) -> Box<dyn FnMut()> {
         vector
     };
     let (our_vector, their_vector) = (vector_of(&ours), vector_of(&theirs));
-    let ancestry = Ancestry::new();
+    let merging = Merging::new(&our_vector, 1, &their_vector, &Ancestry::new());
     Box::new(move || {
-        black_box(black_box(&ours).merge(&our_vector, black_box(&theirs), &their_vector, &ancestry));
+        black_box(merging.merge(black_box(&ours), black_box(&theirs)));
     })
 }

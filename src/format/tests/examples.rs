@@ -8,7 +8,7 @@ use crate::format::facts::{Facts, Latency, LinkFacts, MemberFacts, Question, Rec
 use crate::format::identity::StoredIdentity;
 use crate::format::state::{StateAnswer, StateHead, StatePiece, Taken};
 use crate::replica::{
-    Answer, Checkpoint, Echo, Entry, Op, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
+    Answer, Checkpoint, Echo, Entry, Op, Protocol, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
 };
 
 pub(super) fn origin(node: u32, incarnation: u64) -> Origin {
@@ -82,7 +82,13 @@ pub(super) fn identity() -> StoredIdentity {
 }
 
 fn statement(node: u32) -> Statement {
-    Statement { node: NodeId(node), boot: 0xb007_b007_b007_b007, number: 300, vector: vector() }
+    Statement {
+        node: NodeId(node),
+        boot: 0xb007_b007_b007_b007,
+        number: 300,
+        vector: vector(),
+        protocol: Protocol::OWN,
+    }
 }
 
 pub(super) fn push() -> Push {

@@ -1,19 +1,24 @@
-//! Golden bytes: `fixtures/v1` holds each format as version 1 writes it. They never change; a new version
+//! Golden bytes: `fixtures/v1` holds each format as version 1 writes it (of the messages, version 1 of the protocol),
+//! `fixtures/protocol2` the messages of which version 2 says more. They never change once they are released; a new version
 //! gets a directory of its own, and the old one must still be read.
 
 use super::examples;
 use super::state::write_piece;
 use crate::causality::CausalContext;
 use crate::format::{ancestry, base, checkpoint, facts, identity, message, op, siblings, state, token};
+use crate::replica::{Answer, Protocol, Push, Statement};
 
 macro_rules! golden {
     ($name:ident, $value:expr, $encode:expr, $decode:expr) => {
+        golden!($name, "v1", $value, $encode, $decode);
+    };
+    ($name:ident, $version:literal, $value:expr, $encode:expr, $decode:expr) => {
         #[test]
         fn $name() {
-            let stored = include_str!(concat!("../fixtures/v1/", stringify!($name), ".hex")).trim();
+            let stored = include_str!(concat!("../fixtures/", $version, "/", stringify!($name), ".hex")).trim();
             let value = $value;
             assert_eq!(hex(&$encode(&value)), stored, "the bytes written have changed");
-            assert_eq!($decode(&unhex(stored)).unwrap(), value, "the bytes of version 1 read differently");
+            assert_eq!($decode(&unhex(stored)).unwrap(), value, "the bytes written before read differently");
         }
     };
 }
@@ -30,7 +35,6 @@ golden!(facts_of_transfers, examples::facts_of_transfers(), facts::encode_facts,
 golden!(state_piece, examples::piece(), write_piece, state::decode_piece);
 golden!(question_from, examples::question_from(), facts::encode_question, facts::decode_question);
 golden!(facts_of_members, examples::facts_of_members(), facts::encode_facts, facts::decode_facts);
-golden!(answer, examples::answer(), message::encode_answer, message::decode_answer);
 golden!(facts_with_twins, examples::facts_with_twins(), facts::encode_facts, facts::decode_facts);
 golden!(answer_to_a_twin, examples::answer_to_a_twin(), message::encode_answer, message::decode_answer);
 golden!(
@@ -39,16 +43,33 @@ golden!(
     |push: &_| message::encode_push(push, &[] as &[&[u8]]),
     message::decode_push
 );
+golden!(answer, "protocol2", examples::answer(), message::encode_answer, message::decode_answer);
 golden!(ancestry, examples::parents(), |parents: &Vec<_>| ancestry::encode(parents), |bytes: &[u8]| ancestry::decode(
     examples::op().dot.origin,
     bytes
 ));
 golden!(
     push,
+    "protocol2",
     examples::push_with_ops(),
     |_: &_| message::encode_push(&examples::push(), &[op::encode(&examples::op()), op::encode(&examples::plain_op())]),
     message::decode_push
 );
+
+/// What a statement of version 0.1.0 leaves out.
+fn of_version_1(statement: Statement) -> Statement {
+    Statement { protocol: Protocol::UNSAID, ..statement }
+}
+
+#[test]
+fn messages_of_version_1_are_read() {
+    let answer = message::decode_answer(&unhex(include_str!("../fixtures/v1/answer.hex").trim())).unwrap();
+    let expected = examples::answer();
+    assert_eq!(answer, Answer { receiver: of_version_1(expected.receiver.clone()), ..expected });
+    let push = message::decode_push(&unhex(include_str!("../fixtures/v1/push.hex").trim())).unwrap();
+    let expected = examples::push_with_ops();
+    assert_eq!(push, Push { sender: of_version_1(expected.sender.clone()), ..expected });
+}
 
 #[test]
 fn state_answers() {

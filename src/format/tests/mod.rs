@@ -7,6 +7,7 @@ mod golden;
 mod state;
 mod strategies;
 mod token;
+mod versions;
 
 use std::sync::Arc;
 

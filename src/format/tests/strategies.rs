@@ -13,7 +13,7 @@ use crate::format::MAX_COUNTER;
 use crate::format::base::Base;
 use crate::format::state::{StateAnswer, StateHead, StatePiece, Taken};
 use crate::replica::{
-    Answer, Checkpoint, Echo, Entry, Op, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
+    Answer, Checkpoint, Echo, Entry, Op, Protocol, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
 };
 
 fn any_counter() -> impl Strategy<Value = u64> {
@@ -90,12 +90,15 @@ pub(super) fn any_base() -> impl Strategy<Value = Base> {
 }
 
 fn any_statement() -> impl Strategy<Value = Statement> {
-    (any::<(u32, u64, u64)>(), any_vector()).prop_map(|((node, boot, number), vector)| Statement {
-        node: NodeId(node),
-        boot,
-        number,
-        vector,
+    (any::<(u32, u64, u64)>(), any_vector(), any_protocol()).prop_map(|((node, boot, number), vector, protocol)| {
+        Statement { node: NodeId(node), boot, number, vector, protocol }
     })
+}
+
+/// One that this program has a version in common with.
+fn any_protocol() -> impl Strategy<Value = Protocol> {
+    (0..=Protocol::OWN.newest, Protocol::OWN.oldest..)
+        .prop_filter_map("none", |(oldest, newest)| (oldest <= newest).then_some(Protocol { oldest, newest }))
 }
 
 /// Without ops.

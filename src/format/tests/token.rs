@@ -70,7 +70,7 @@ fn a_token_that_is_too_long_is_not_looked_at() {
 #[test]
 fn a_token_of_a_newer_version_is_named() {
     let newer = URL_SAFE_NO_PAD.encode(frame::seal(2, |_| {}));
-    assert_eq!(decode(&newer), Err(FormatError::Version { what: "token", found: 2, newest: 1 }.into()));
+    assert_eq!(decode(&newer), Err(FormatError::Version { what: "token", found: 2, oldest: 1, newest: 1 }.into()));
 }
 
 /// What is wrong with a payload whose checksum is right.

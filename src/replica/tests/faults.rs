@@ -74,7 +74,7 @@ impl Lone {
 }
 
 pub(super) fn statement(node: NodeId, boot: u64, number: u64, vector: &[Dot]) -> Statement {
-    Statement { node, boot, number, vector: vector.iter().copied().collect() }
+    Statement { node, boot, number, vector: vector.iter().copied().collect(), protocol: Protocol::OWN }
 }
 
 fn sends_ops(effects: &[Effect]) -> bool {
@@ -351,4 +351,39 @@ fn random_bits_are_those_of_splitmix() {
     let mut random = SplitMix64(1_234_567);
     let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
     assert_eq!([(); 3].map(|()| random.next()), expected);
+}
+
+/// A node whose log does not begin with its first op, and a peer that has nothing.
+#[test]
+fn a_peer_that_would_have_to_understand_more_than_it_does_is_known() {
+    let own = Origin::new(NodeId(0), crate::causality::Incarnation(7));
+    let vector: VersionVector = [own.dot(9)].into_iter().collect();
+    let recovered = Recovered {
+        checkpoint: Checkpoint { vector, position: 9, ..Checkpoint::default() },
+        floor: [own.dot(4)].into_iter().collect(),
+        ..Recovered::default()
+    };
+    let options = ReplicaOptions::new("test", NodeId(0), vec![Some(PEER)]);
+    let replica = Replica::new(options, Seed { boot: 1, random: 1 }, recovered);
+    let mut lone = Lone { replica, now_ms: 1_000, position: 9 };
+    drop(lone.feed(Input::Tick));
+    let not_understood = |lone: &Lone| {
+        let view = lone.replica.view();
+        view.not_understood(&view.links[0], &view.lacks(&view.links[0]))
+    };
+    assert_eq!(not_understood(&lone), None, "nothing is known of it yet");
+    let mut number = 0;
+    let mut says = |lone: &mut Lone, protocol, has: u64| {
+        number += 1;
+        let dots: Vec<Dot> = (has > 0).then(|| own.dot(has)).into_iter().collect();
+        drop(lone.answered(Vec::new(), Statement { protocol, ..statement(PEER, 2, number, &dots) }, Vec::new()));
+    };
+    says(&mut lone, Protocol::OWN, 0);
+    assert_eq!(not_understood(&lone), None);
+    assert_eq!(lone.replica.view().links[0].protocol, Some(Protocol::OWN));
+    says(&mut lone, Protocol::UNSAID, 3);
+    assert_eq!(not_understood(&lone), Some(Feature::StateTransfer));
+    assert_eq!(lone.replica.view().links[0].protocol, Some(Protocol::UNSAID));
+    says(&mut lone, Protocol::UNSAID, 4);
+    assert_eq!(not_understood(&lone), None, "the log has all that it lacks");
 }

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::sync::Arc;
 
 use causeway::causality::{Hlc, Incarnation, NodeId, Origin, VersionVector, WallMs};
-use causeway::format::{message, op};
+use causeway::format::{frame, message, op};
 use causeway::peers::CALL;
-use causeway::replica::{Entry, Op, Push, Statement};
+use causeway::replica::{Entry, Op, Protocol, Push, Statement};
 use futures_util::future::join_all;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
@@ -56,6 +56,12 @@ async fn an_overload_is_said_when_it_begins_and_when_it_is_over() {
 
 const ORIGIN: Origin = Origin { node: NodeId(1), incarnation: Incarnation(7) };
 
+/// A statement of a node 1, which is none.
+fn statement(counters: &[u64], number: u64) -> Statement {
+    let vector = VersionVector::from_iter(counters.iter().map(|counter| ORIGIN.dot(*counter)));
+    Statement { node: NodeId(1), boot: 1, number, vector, protocol: Protocol::OWN }
+}
+
 /// A push of these ops by a node 1, which is none.
 fn push(counters: &[u64]) -> Vec<u8> {
     let ops = counters.iter().map(|counter| {
@@ -63,8 +69,7 @@ fn push(counters: &[u64]) -> Vec<u8> {
         let (dot, hlc) = (ORIGIN.dot(*counter), Hlc::at(WallMs(1)));
         op::encode(&Op { dot, parents: Vec::new(), deps: Vec::new(), hlc, entries, trace: None, idempotency_key: None })
     });
-    let vector = VersionVector::from_iter([ORIGIN.dot(5)]);
-    let sender = Statement { node: NodeId(1), boot: 1, number: counters[0], vector };
+    let sender = statement(&[5], counters[0]);
     let push = Push { cluster: Arc::from("causeway"), to: Some(NodeId(0)), sender, ops: Vec::new(), echo: None };
     message::encode_push(&push, &ops.collect::<Vec<_>>())
 }
@@ -117,6 +122,33 @@ async fn a_disk_that_is_almost_full_is_said_before_a_commit_fails() {
     until_logged(&node, "the disk has room again").await;
     assert_eq!(lines(&node, "the disk").len(), 2, "one line a change:\n{}", node.log());
     assert_eq!(scrape(&node.api).await.sum("causeway_read_only"), 0.0);
+}
+
+/// Nodes of later versions, and of one that was forgotten, may come again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_peer_of_another_version_sends_is_refused_with_a_reason_and_in_one_line() {
+    let directory = TempDir::new().unwrap();
+    let [port, other] = free_ports();
+    let node = Launch::by_environment(directory.path(), 0, port, &[(0, port), (1, other)]).start_ready().await;
+    let refused = async |body: Vec<u8>| {
+        let request = node.api.request(Method::POST, CALL).header(CONTENT_TYPE, message::CONTENT_TYPE);
+        let answer = send(request.body(body)).await.unwrap();
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        // A node of any version can show a text.
+        assert_ne!(answer.header("content-type"), Some(message::CONTENT_TYPE));
+        answer.body
+    };
+    for _ in 0..3 {
+        let newer_frame = frame::seal(9, |bytes| bytes.extend_from_slice(b"who knows"));
+        assert_eq!(refused(newer_frame).await, "push has version 9, the newest known here is 1");
+        let sender = Statement { protocol: Protocol { oldest: 7, newest: 8 }, ..statement(&[5], 1) };
+        let push = Push { cluster: Arc::from("causeway"), to: Some(NodeId(0)), sender, ops: Vec::new(), echo: None };
+        let why = refused(message::encode_push(&push, &[] as &[Vec<u8>])).await;
+        assert!(why.starts_with("node 1 speaks versions 7 to 8 of the protocol, this node versions 1 to 2"), "{why}");
+    }
+    until_logged(&node, "refusing what a peer of another version sends: push has version 9").await;
+    until_logged(&node, "refusing what a peer of another version sends: node 1 speaks").await;
+    assert_eq!(lines(&node, "another version").len(), 2, "one line each:\n{}", node.log());
 }
 
 /// However often it is tried, a peer that is away is one line, and another when it is back.

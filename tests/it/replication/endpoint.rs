@@ -6,7 +6,7 @@ use causeway::causality::{Ancestry, Dot, Hlc, Incarnation, NodeId, Origin, Versi
 use causeway::format::state::{self, StateHead};
 use causeway::format::{message, op, siblings};
 use causeway::peers::{CALL, STATE_CALL};
-use causeway::replica::{Entry, Op, Push, Rejection, Sibling, Siblings, Statement};
+use causeway::replica::{Entry, Op, Protocol, Push, Rejection, Sibling, Siblings, Statement};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder};
 
@@ -29,7 +29,7 @@ fn an_op(counter: u64, key: &str) -> Op {
 
 fn a_push() -> Push {
     let vector = VersionVector::from_iter([ORIGIN.dot(1)]);
-    let sender = Statement { node: NodeId(1), boot: 1, number: 1, vector };
+    let sender = Statement { node: NodeId(1), boot: 1, number: 1, vector, protocol: Protocol::OWN };
     Push { cluster: Arc::from("test"), to: Some(NodeId(0)), sender, ops: Vec::new(), echo: None }
 }
 

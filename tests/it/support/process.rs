@@ -1,5 +1,6 @@
 //! One node as a process of the real binary.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -17,6 +18,8 @@ pub(crate) struct Launch {
     environment: Vec<(String, String)>,
     /// A command that the node is started with, such as `strace` and its options.
     wrapper: Vec<String>,
+    /// The program, when it is not the one under test.
+    program: Option<PathBuf>,
     /// Its working directory; `causeway-data/ID` and its log are below it.
     directory: PathBuf,
 }
@@ -26,7 +29,8 @@ impl Launch {
     pub(crate) fn by_arguments(directory: &Path, id: u32, port: u16, peer_ports: &[u16]) -> Self {
         let peer_ports = peer_ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
         let arguments = vec![id.to_string(), port.to_string(), peer_ports];
-        Self { port, arguments, environment: Vec::new(), wrapper: Vec::new(), directory: directory.to_owned() }
+        let directory = directory.to_owned();
+        Self { port, arguments, environment: Vec::new(), wrapper: Vec::new(), program: None, directory }
     }
 
     /// By its environment; `peers` are all nodes and where this one finds them.
@@ -46,6 +50,12 @@ impl Launch {
         self
     }
 
+    /// As another program, or as the one under test.
+    pub(crate) fn of(mut self, program: Option<&Path>) -> Self {
+        self.program = program.map(Path::to_owned);
+        self
+    }
+
     /// With one more variable.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
@@ -62,7 +72,8 @@ impl Launch {
         fs::create_dir_all(&self.directory).unwrap();
         let log_path = self.directory.join(format!("{}.log", self.port));
         let log = OpenOptions::new().create(true).append(true).open(&log_path).unwrap();
-        let child = causeway_under(&self.wrapper)
+        let program = self.program.as_ref().map_or_else(under_test, |program| program.into());
+        let child = node(program, &self.wrapper)
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.directory)
@@ -83,16 +94,19 @@ impl Launch {
 
 /// The binary under test, with an environment that holds no settings. `CAUSEWAY_TEST_BINARY` names another.
 pub(crate) fn causeway() -> Command {
-    causeway_under(&[])
+    node(under_test(), &[])
 }
 
-fn causeway_under(wrapper: &[String]) -> Command {
-    let binary = std::env::var_os("CAUSEWAY_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_causeway").into());
+fn under_test() -> OsString {
+    std::env::var_os("CAUSEWAY_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_causeway").into())
+}
+
+fn node(program: OsString, wrapper: &[String]) -> Command {
     let mut command = match wrapper {
-        [] => Command::new(binary),
-        [program, options @ ..] => {
-            let mut command = Command::new(program);
-            command.args(options).arg(binary);
+        [] => Command::new(program),
+        [first, options @ ..] => {
+            let mut command = Command::new(first);
+            command.args(options).arg(program);
             command
         }
     };
