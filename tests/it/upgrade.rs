@@ -7,19 +7,19 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use causeway::format::identity;
-use causeway_checker::history::{NodeId, Volume, What};
+use causeway_checker::history::{Call, NodeId, Outcome, Replaces, Volume, What};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::support::api::{Api, send};
 use crate::support::cluster::Cluster;
-use crate::support::history::Recorder;
+use crate::support::history::{Recorder, Sent, unanswered, written};
 use crate::support::load::{Load, Plan, read_all};
 use crate::support::process::Launch;
 use crate::support::random::Random;
@@ -32,6 +32,13 @@ const THINK: Duration = Duration::from_millis(4);
 
 /// How many keys are read at once.
 const KEYS_A_READ: usize = 1_000;
+
+/// So many writes each node takes before each step.
+const WRITES_A_STEP: usize = 40;
+
+/// The sessions of the writers, and those of the marks, in the history: beyond those of the load.
+const WRITERS: u32 = 100;
+const MARKERS: u32 = 200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_are_replaced_one_by_one_while_clients_write() {
@@ -74,7 +81,7 @@ impl Upgrade {
         let think = Duration::from_millis(15);
         let plan = Plan { seed, sessions: 6, keys: 24, think, requests: usize::MAX, nodes };
         let load = Load::start(&plan, &recorder);
-        let ledger = Arc::new(Ledger::default());
+        let ledger = Ledger::new(recorder.clone());
         let writers = plan.nodes.iter().map(|(node, api)| {
             let (node, api, ledger) = (*node as usize, api.clone(), ledger.clone());
             tokio::spawn(async move { ledger.keep_writing(node, &api).await })
@@ -125,14 +132,17 @@ impl Upgrade {
     /// Ops go from every node to every other, everything acknowledged is readable everywhere, and the nodes that can say
     /// so know what the others speak.
     async fn check(&self, step: &str) {
+        self.ledger.go_on().await;
         let acknowledged = self.ledger.acknowledged();
-        let marks: Vec<String> = (0..NODES).map(|node| format!("mark of {node}, {step}").replace(' ', "-")).collect();
-        for (node, mark) in marks.iter().enumerate() {
-            self.cluster.api(node).set(mark, step).await;
+        let mut marks = Vec::new();
+        for node in 0..NODES {
+            let mark = format!("mark-of-{node}-{}", step.replace(' ', "-"));
+            let written = self.ledger.write(MARKERS, node, self.cluster.api(node), &mark).await;
+            marks.push((mark, written.unwrap_or_else(|| panic!("node {node} does not take a write, {step}"))));
         }
         for node in 0..NODES {
-            for mark in &marks {
-                self.cluster.api(node).until_reads(mark, step).await;
+            for (mark, value) in &marks {
+                self.cluster.api(node).until_reads(mark, value).await;
             }
             // By causality all that was acknowledged before is visible where the marks are.
             assert_eq!(read_back(self.cluster.api(node), &acknowledged).await, acknowledged, "node {node}, {step}");
@@ -219,17 +229,35 @@ async fn read_back(api: &Api, expected: &BTreeMap<String, String>) -> BTreeMap<S
 }
 
 /// Writes that go on all the time at every node, each of a key of its own, and which of them were acknowledged.
-#[derive(Default)]
 struct Ledger {
+    recorder: Arc<Recorder>,
     acknowledged: Mutex<BTreeMap<String, String>>,
+    /// How many by each node.
+    counts: [AtomicUsize; NODES],
     /// Which nodes need not answer.
     down: [AtomicBool; NODES],
     stop: AtomicBool,
 }
 
 impl Ledger {
+    fn new(recorder: Arc<Recorder>) -> Arc<Self> {
+        let (acknowledged, counts, down, stop) = Default::default();
+        Arc::new(Self { recorder, acknowledged, counts, down, stop })
+    }
+
     fn acknowledged(&self) -> BTreeMap<String, String> {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until every node has acknowledged some more.
+    async fn go_on(&self) {
+        let counts = || self.counts.each_ref().map(|count| count.load(Ordering::SeqCst));
+        let before = counts();
+        let enough = async || {
+            let mut grown = counts().into_iter().zip(before).map(|(now, before)| now - before);
+            grown.all(|grown| grown >= WRITES_A_STEP).then_some(())
+        };
+        until(enough, async || format!("too few writes are acknowledged: {:?} after {before:?}", counts())).await;
     }
 
     async fn keep_writing(&self, node: usize, api: &Api) {
@@ -237,18 +265,30 @@ impl Ledger {
             if self.stop.load(Ordering::SeqCst) {
                 return;
             }
-            let (key, value) = (format!("ledger-{node}-{count}"), format!("{count} of {node}"));
             let was_down = self.down[node].load(Ordering::SeqCst);
-            match send(api.patch("", &json!({ &key: value }))).await {
-                Ok(answer) if answer.status == 200 => {
-                    self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value);
-                }
-                other => {
-                    let is_down = was_down || self.down[node].load(Ordering::SeqCst);
-                    assert!(is_down, "node {node} did not take {key}: {other:?}");
-                }
-            }
+            let key = format!("ledger-{node}-{count}");
+            let written = self.write(WRITERS + node as u32, node, api, &key).await;
+            let is_down = was_down || self.down[node].load(Ordering::SeqCst);
+            assert!(written.is_some() || is_down, "node {node} did not take {key}");
+            self.counts[node].fetch_add(usize::from(written.is_some()), Ordering::SeqCst);
             tokio::time::sleep(THINK).await;
         }
+    }
+
+    /// Writes a key, and notes that for the checker; the value, if that was acknowledged.
+    async fn write(&self, session: u32, node: usize, api: &Api, key: &str) -> Option<String> {
+        let value = self.recorder.value();
+        let (keys, deletes, replaces) = (vec![key.into()], Vec::new(), Replaces::Held);
+        let call = Call::Write { value, keys, deletes, replaces };
+        let sent = Sent { session, node: node as NodeId, start: self.recorder.now(), context: None, call };
+        let answer = send(api.patch("", &json!({ key: value.to_string() }))).await;
+        let outcome = answer.as_ref().map_or_else(unanswered, |answer| written(answer).0);
+        let is_written = matches!(outcome, Outcome::Written { .. });
+        self.recorder.request(sent, outcome);
+        is_written.then(|| {
+            let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+            acknowledged.insert(key.to_owned(), value.to_string());
+            value.to_string()
+        })
     }
 }
