@@ -268,3 +268,27 @@ fn not_understood(view: &View, link: &LinkView, lacks: &[OpRange]) -> Option<Str
     let node = link.node?;
     Some(format!("node {node} runs a version without {feature}, and needs it to get what it lacks: upgrade it"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causality::{Incarnation, NodeId, Origin, VersionVector};
+    use crate::replica::Protocol;
+
+    #[test]
+    fn a_peer_that_is_too_old_for_what_it_needs_is_named() {
+        let own = Origin::new(NodeId(0), Incarnation(7));
+        let (vector, floor) = ([own.dot(9)].into_iter().collect(), [own.dot(4)].into_iter().collect());
+        let link = |protocol| LinkView {
+            node: Some(NodeId(2)),
+            vector: Some(VersionVector::new()),
+            protocol: Some(protocol),
+            ..LinkView::default()
+        };
+        let links = vec![link(Protocol::UNSAID), link(Protocol::OWN)];
+        let view = View { vector, floor, links, ..View::default() };
+        let why = |index: usize| not_understood(&view, &view.links[index], &view.lacks(&view.links[index]));
+        let expected = "node 2 runs a version without state transfer, and needs it to get what it lacks: upgrade it";
+        assert_eq!((why(0).as_deref(), why(1)), (Some(expected), None));
+    }
+}

@@ -141,6 +141,19 @@ async fn a_rejection_is_passed_on() {
 }
 
 #[tokio::test]
+async fn versions_that_do_not_fit_are_said() {
+    let why = "node 0 speaks version 1 of the protocol, this node versions 3 to 4: upgrade the older of them";
+    let refused = fails(&peer(vec![response("400 Bad Request", "text/plain", why.as_bytes())]).await).await;
+    assert_eq!(refused.to_string(), format!("it answered 400 Bad Request: {why}"));
+    let mut newer = an_answer();
+    newer.receiver.protocol = Protocol { oldest: 3, newest: 4 };
+    let answer = response("200 OK", message::CONTENT_TYPE, &message::encode_answer(&newer));
+    let failure = fails(&peer(vec![answer]).await).await;
+    let expected = "its answer can't be read: node 1 speaks versions 3 to 4 of the protocol, this node versions 1 to 2";
+    assert!(failure.to_string().starts_with(expected), "{failure}");
+}
+
+#[tokio::test]
 async fn a_peer_that_falls_silent_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let failure = fails(&format!("http://{}", listener.local_addr().unwrap())).await;
