@@ -207,7 +207,7 @@ fn blocked(view: &View, link: &LinkView, receipt: Option<&Receipt>, why: Option<
             ),
             ..waiting(None, "")
         },
-        (None, Some(receipt)) => waiting(Some(receipt), "it is on its way"),
+        (None, Some(receipt)) => waiting(Some(receipt), why.as_deref().unwrap_or("it is on its way")),
         (None, None) => Blocked { kind: "unknown", ..waiting(None, "that node has not said what it has") },
     };
     Blocked { ops_before, ..answer }
