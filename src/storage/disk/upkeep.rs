@@ -85,24 +85,24 @@ impl Upkeep {
 
     /// Waits until nothing is set aside any more; says so if that never will be.
     pub(super) fn wait_for_tables(&self) -> Result<(), StorageError> {
-        self.wait_until(|tree| tree.sealed_memtable_count() == 0)
+        self.wait_until(|tree, state| tree.sealed_memtable_count() == 0 && state.waiting.is_empty())
     }
 
     /// Waits until there is room for more; says so if there never will be.
     pub(super) fn wait_for_room(&self) -> Result<(), StorageError> {
-        self.wait_until(|tree| {
+        self.wait_until(|tree, _| {
             tree.sealed_memtable_count() < MAX_WAITING_BUFFERS && tree.l0_run_count() < MAX_LOOSE_TABLES
         })
     }
 
-    fn wait_until(&self, is_so: impl Fn(&AnyTree) -> bool) -> Result<(), StorageError> {
+    fn wait_until(&self, is_so: impl Fn(&AnyTree, &State) -> bool) -> Result<(), StorageError> {
         let Shared { tree, changed, .. } = &*self.shared;
         let mut state = self.shared.lock();
         loop {
             if let Some(failure) = &state.failure {
                 return Err(StorageError::Engine(failure.clone()));
             }
-            if is_so(tree) {
+            if is_so(tree, &state) {
                 return Ok(());
             }
             state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);

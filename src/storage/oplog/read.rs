@@ -58,7 +58,9 @@ impl OpLog {
             match scan.step()? {
                 Found::Op { position: found, .. } if found <= position => {}
                 Found::Op { position, dot, bytes } => {
-                    if !batch.add(StoredOp { position, dot, bytes: Bytes::copy_from_slice(bytes) }) {
+                    // What comes between may have been trimmed meanwhile.
+                    let goes_on = batch.ops.last().is_none_or(|last| last.position + 1 == position);
+                    if !goes_on || !batch.add(StoredOp { position, dot, bytes: Bytes::copy_from_slice(bytes) }) {
                         return Ok(batch.ops);
                     }
                 }
@@ -100,25 +102,22 @@ impl OpLog {
     /// Reads on from the first op that is wanted, and leaves out what has none.
     fn scan(&self, wanted: Vec<OpRange>, batch: &mut Batch) -> Result<(), StorageError> {
         let mut wanted: BTreeMap<Origin, OpRange> = wanted.into_iter().map(|range| (range.origin, range)).collect();
-        let Some(walk) = self.walk_to_first(&mut wanted) else { return Ok(()) };
+        let Some(walk) = self.walk_to_first(&mut wanted, batch) else { return Ok(()) };
         let mut scan = Scan { log: self, walk };
         while let Some(missing) = wanted.values().next().map(|range| range.origin.dot(range.first)) {
             if scan.walk.is_drained() {
-                let Some(walk) = self.walk_to_first(&mut wanted) else { return Ok(()) };
+                let Some(walk) = self.walk_to_first(&mut wanted, batch) else { return Ok(()) };
                 scan.skip_to(walk);
             }
             let (position, dot, bytes) = match scan.step()? {
                 Found::Op { position, dot, bytes } => (position, dot, bytes),
                 Found::Other => continue,
-                Found::End => return Err(index::missing(missing)),
+                Found::End => return self.scan_again(wanted, batch, missing),
             };
             let Some(range) = wanted.get_mut(&dot.origin).filter(|range| range.first <= dot.counter) else { continue };
             if range.first < dot.counter {
-                // The log may have been trimmed up to here meanwhile.
-                *range = self.read_committed().index.clip(range).unwrap_or(*range);
-                if range.first != dot.counter {
-                    return Err(index::missing(dot.origin.dot(range.first)));
-                }
+                let missing = dot.origin.dot(range.first);
+                return self.scan_again(wanted, batch, missing);
             }
             if !batch.add(StoredOp { position, dot, bytes: Bytes::copy_from_slice(bytes) }) {
                 return Ok(());
@@ -131,10 +130,32 @@ impl OpLog {
         Ok(())
     }
 
-    /// A walk that comes to the first of the ops that are wanted, and still there; `None` if none is.
-    fn walk_to_first(&self, wanted: &mut BTreeMap<Origin, OpRange>) -> Option<Walk> {
+    /// An op that is wanted did not come: if the log was trimmed meanwhile, what is left is for this batch, or the next.
+    fn scan_again(
+        &self,
+        wanted: BTreeMap<Origin, OpRange>,
+        batch: &mut Batch,
+        missing: Dot,
+    ) -> Result<(), StorageError> {
+        let left = self.read_committed().left(&wanted);
+        if left == wanted {
+            Err(index::missing(missing))
+        } else if batch.ops.is_empty() {
+            self.scan(left.into_values().collect(), batch)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A walk that comes to the first of the ops that are wanted. `None` if none is there any more, or some are not
+    /// and the batch would have a gap.
+    fn walk_to_first(&self, wanted: &mut BTreeMap<Origin, OpRange>, batch: &Batch) -> Option<Walk> {
         let committed = self.read_committed();
-        wanted.retain(|_, range| committed.index.clip(range).map(|left| *range = left).is_some());
+        let left = committed.left(wanted);
+        if left != *wanted && !batch.ops.is_empty() {
+            return None;
+        }
+        *wanted = left;
         let place =
             |range: &OpRange| committed.index.mark(range.origin.dot(range.first)).map(|Mark { place, .. }| place);
         wanted.values().filter_map(place).min().map(|place| committed.walk(place))
@@ -147,6 +168,11 @@ impl OpLog {
 }
 
 impl Committed {
+    /// What of these ranges is in the log.
+    fn left(&self, wanted: &BTreeMap<Origin, OpRange>) -> BTreeMap<Origin, OpRange> {
+        wanted.iter().filter_map(|(origin, range)| Some((*origin, self.index.clip(range)?))).collect()
+    }
+
     /// Where the first record is.
     fn first_place(&self) -> Place {
         let first = self.segments.values().next().expect("there is always a segment to append to");

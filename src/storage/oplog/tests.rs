@@ -82,6 +82,26 @@ impl Subject {
         assert_eq!(self.appender.last_position(), self.checkpoint.position);
     }
 
+    fn trim(&mut self, through: u64) {
+        let before = self.log.start();
+        self.log.trim(through).unwrap();
+        let start = self.log.start();
+        self.all.retain(|op| op.position > start);
+        let next = self.log.runs().first().map_or(self.checkpoint.position, |run| run.last);
+        assert!(start == before || start <= through.min(next), "too much is gone");
+        assert!(self.log.runs().is_empty() || next > through, "there is more to drop");
+        let bytes = self.all.iter().map(|op| op.bytes.len() as u64).sum();
+        assert_eq!(self.log.size(), LogSize { ops: self.all.len() as u64, bytes });
+    }
+
+    /// Goes on from another node's state, which includes these ops.
+    fn leap(&mut self, position: u64, ops: &[(Origin, u64)]) {
+        self.checkpoint.vector = ops.iter().map(|(origin, counter)| origin.dot(*counter)).collect();
+        (self.checkpoint.position, self.committed) = (position, self.checkpoint.clone());
+        let base = Base { leaped: true, ..self.base() };
+        self.appender.leap(position, base).unwrap();
+    }
+
     fn files(&self, ending: &str) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().path());
         let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|e| e == ending)).collect();
@@ -169,12 +189,14 @@ proptest! {
         positions in prop::collection::vec(0..400u64, 10),
         tail_bytes in prop_oneof![Just(0), Just(3_000), Just(1 << 20)],
         ops in 0..20usize,
+        trims in prop::collection::vec(0..400u64, 2),
     ) {
         let mut subject = Subject::new(tail_bytes);
         for commit in &commits {
             subject.commit(commit);
         }
-        for _ in 0..2 {
+        for through in [0].into_iter().chain(trims) {
+            subject.trim(through);
             for ranges in &ranges {
                 subject.check(ranges, ALL);
                 subject.check(ranges, BatchLimit { ops, bytes: 1_000 });
@@ -307,4 +329,83 @@ fn a_value_can_not_pass_for_a_commit() {
     assert!(!record::has_commit_from_behind(0, &forged, subject.appender.segment.salt));
     assert!(record::has_commit_from_behind(0, &forged, subject.appender.segment.salt ^ 1));
     assert!(!record::has_commit_from_behind(1 << 40, &forged, subject.appender.segment.salt ^ 1));
+}
+
+/// As a directory of format 3 has them.
+#[test]
+fn files_without_bases_are_one_run_which_is_trimmed_as_a_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    Segment::create(directory.path(), 1, None).unwrap();
+    let mut subject = Subject { directory, ..Subject::new(0) };
+    subject.reopen();
+    for counter in 0..4 {
+        subject.fill_segment(10 + counter);
+        if counter < 3 {
+            let next = subject.checkpoint.position + 1;
+            subject.appender.begin_segment(next, (counter == 2).then(|| subject.base())).unwrap();
+        }
+    }
+    assert!(subject.log.first_vector().is_empty());
+    let [run] = &subject.log.runs()[..] else { panic!("{:?}", subject.log.runs()) };
+    assert_eq!((run.last, run.ended, run.vector.get(origins()[0])), (6, Hlc(12), 6));
+    assert_eq!(subject.log.position_before(Hlc(12), u64::MAX).unwrap(), 6);
+    assert_eq!(subject.log.position_before(Hlc(11), u64::MAX).unwrap(), 2);
+    subject.trim(5);
+    assert_eq!(subject.log.start(), 0);
+    // It is cut off.
+    let files = subject.files("ops");
+    for file in &files[..2] {
+        fs::remove_file(file).unwrap();
+    }
+    subject.reopen();
+    assert_eq!((subject.log.start(), subject.log.first_vector().get(origins()[0])), (6, 6));
+    assert_eq!(subject.files("ops"), files[3..]);
+    // Without the rest of it nobody knows what came before.
+    Segment::create(subject.directory.path(), 7, None).unwrap();
+    let error = open(subject.directory.path(), SEGMENT_BYTES, 0).map(drop).unwrap_err();
+    assert_eq!(error.to_string(), "the op log is damaged: its beginning is missing");
+}
+
+#[test]
+fn behind_a_leap_an_origin_goes_on_where_the_state_was() {
+    let [own, jumps, folded] = origins();
+    for reopens in [false, true] {
+        let mut subject = Subject::new(1 << 20);
+        subject.commit(&[(own, 10), (jumps, 10), (jumps, 3_000), (folded, 10)]);
+        subject.leap(1_000, &[(own, 1), (jumps, 7)]);
+        assert_eq!((subject.log.start(), subject.log.size().ops), (1_000, 4));
+        subject.check_after(1_000, ALL);
+        subject.counters.insert(jumps, 7);
+        subject.counters.insert(folded, 20);
+        subject.commit(&[(own, 10), (jumps, 10)]);
+        subject.commit(&[(folded, 10), (jumps, 10)]);
+        if reopens {
+            subject.reopen();
+        }
+        // What came before a jump is of no use any more.
+        subject.all.retain(|op| op.dot.origin == own || op.position > 1_000);
+        subject.check(&[range(own, 1, 9), range(jumps, 1, 99), range(folded, 1, 99)], ALL);
+        assert_eq!((subject.log.size().ops, subject.log.start()), (5, 1_000));
+        let since: Vec<u64> = subject.log.ops_after(0, ALL).unwrap().iter().map(|op| op.position).collect();
+        assert_eq!(since, [1_001, 1_002, 1_003, 1_004]);
+        subject.trim(1_000);
+        assert_eq!(subject.log.runs(), []);
+        subject.reopen();
+        subject.check(&[range(own, 1, 9), range(jumps, 1, 99), range(folded, 1, 99)], ALL);
+    }
+}
+
+#[test]
+fn a_gap_behind_a_leap_is_noticed() {
+    let [own, jumps, _] = origins();
+    let mut subject = Subject::new(0);
+    subject.commit(&[(own, 10), (jumps, 10)]);
+    subject.leap(1_000, &[(jumps, 7)]);
+    subject.counters.insert(jumps, 8);
+    let append = subject.append(&[(jumps, 10)]);
+    let durable = subject.appender.append(&append, &subject.checkpoint, Base::default).unwrap();
+    let expected = format!("op {} is damaged: it is missing from the log", jumps.dot(2));
+    assert_eq!(subject.appender.publish(durable).unwrap_err().to_string(), expected);
+    let error = open(subject.directory.path(), SEGMENT_BYTES, 0).map(drop).unwrap_err();
+    assert_eq!(error.to_string(), expected);
 }
