@@ -187,6 +187,8 @@ impl Written<'_> {
 fn write(engine: &Engine, changes: Changes) -> Result<(), StorageError> {
     engine.wait_for_room()?;
     if engine.write(changes) {
+        // Two write buffers are enough: the state beside has its own.
+        engine.wait_for_tables()?;
         engine.set_part_aside();
     }
     Ok(())
