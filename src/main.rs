@@ -182,7 +182,7 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
 
 fn start_node(config: &Config, observer: Arc<dyn Observer>) -> Result<Running, StartError> {
     let identity = Identity { cluster: config.cluster.clone(), node: config.node };
-    let options = DiskOptions::with_caches(config.cache_bytes);
+    let options = DiskOptions::with_caches(config.cache_bytes).with_log_limit(config.max_log_bytes);
     let (storage, recovered) = DiskStorage::open_with(&config.data_dir, &identity, options)?;
     let peers = config.peers.iter().map(|peer| peer.id).collect();
     let options = NodeOptions {
