@@ -139,6 +139,16 @@ async fn a_node_that_was_away_for_too_long_is_caught_up_while_all_are_used() {
     let giver = until_filling(cluster.api(2)).await;
     let sending = cluster.api(giver).status().await;
     assert!(sending["peers"].as_array().unwrap().iter().any(|peer| peer["state_transfer"]["peer"] == 2), "{sending}");
+    let sending_to_it =
+        format!("causeway_state_transfer_sending{{peer=\"http://127.0.0.1:{}\"}}", cluster.launches[2].port);
+    let gauge = async |node: usize, series: &str| {
+        let shown = cluster.api(node).get("/metrics").await.body;
+        let line = shown.lines().find(|line| line.starts_with(series)).unwrap_or_else(|| panic!("no {series}"));
+        line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
+    };
+    assert_eq!(gauge(2, "causeway_state_transfer_receiving ").await, 1.0);
+    assert!(gauge(2, "causeway_state_transfer_receiving_keys_left ").await > 0.0);
+    assert_eq!(gauge(giver, &sending_to_it).await, 1.0);
     // Until all of it is there, the node shows what it had, says that it is behind, and is used like any other.
     let read = cluster.api(2).get("/read?key=gone").await;
     assert_eq!((&*read.body, read.header("causeway-catching-up")), ("before", Some("1")));

@@ -8,7 +8,8 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::node::{Node, Plan};
+use super::node::{Node, Plan, set_traced};
+use crate::otlp::Collector;
 use crate::support::sse::{Event, Events};
 use crate::support::{PATIENCE, until};
 
@@ -125,6 +126,26 @@ async fn whoever_is_started_again_in_the_middle_begins_again() {
         nodes.insert(started_again, plan.start_one(started_again).await);
         until_same(&nodes, 0).await;
     }
+}
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trace_of_a_write_tells_that_it_went_over_with_the_state() {
+    let collector = Collector::bind("127.0.0.1:0").await;
+    let mut plan = plan().await;
+    for setup in &mut plan.setups {
+        setup.collector = Some(collector.endpoint());
+        setup.senders.state_bytes_per_second = None;
+    }
+    let giver = plan.start_one(0).await;
+    set_traced(&giver.api, "traced", "value", TRACE).await;
+    let nodes = [giver, plan.start_one(1).await];
+    until_same(&nodes, 1).await;
+    let trace = collector.until_trace_has(PATIENCE, TRACE, &[("node0", "replicate node1")]).await;
+    let span = trace.iter().find(|span| span.name == "replicate node1").unwrap();
+    let last = span.events.iter().max_by_key(|event| event.at).unwrap();
+    assert_eq!((&*last.name, last.at), ("state-transfer", span.end), "{span:#?}");
 }
 
 /// A watch of a node.
