@@ -31,14 +31,15 @@ golden!(base, examples::base(), base::encode, base::decode);
 golden!(identity, examples::identity(), identity::encode, identity::decode);
 golden!(question, examples::question(), facts::encode_question, facts::decode_question);
 golden!(facts, examples::facts(), facts::encode_facts, facts::decode_facts);
-golden!(facts_of_transfers, examples::facts_of_transfers(), facts::encode_facts, facts::decode_facts);
-golden!(state_piece, examples::piece(), write_piece, state::decode_piece);
-golden!(question_from, examples::question_from(), facts::encode_question, facts::decode_question);
-golden!(facts_of_members, examples::facts_of_members(), facts::encode_facts, facts::decode_facts);
-golden!(facts_with_twins, examples::facts_with_twins(), facts::encode_facts, facts::decode_facts);
-golden!(answer_to_a_twin, examples::answer_to_a_twin(), message::encode_answer, message::decode_answer);
+golden!(facts_of_transfers, "protocol2", examples::facts_of_transfers(), facts::encode_facts, facts::decode_facts);
+golden!(state_piece, "protocol2", examples::piece(), write_piece, state::decode_piece);
+golden!(question_from, "protocol2", examples::question_from(), facts::encode_question, facts::decode_question);
+golden!(facts_of_members, "protocol2", examples::facts_of_members(), facts::encode_facts, facts::decode_facts);
+golden!(facts_with_twins, "protocol2", examples::facts_with_twins(), facts::encode_facts, facts::decode_facts);
+golden!(answer_to_a_twin, "protocol2", examples::answer_to_a_twin(), message::encode_answer, message::decode_answer);
 golden!(
     push_with_echo,
+    "protocol2",
     examples::push_with_echo(),
     |push: &_| message::encode_push(push, &[] as &[&[u8]]),
     message::decode_push
@@ -73,7 +74,7 @@ fn messages_of_version_1_are_read() {
 
 #[test]
 fn state_answers() {
-    let stored: Vec<&str> = include_str!("../fixtures/v1/state_answers.hex").lines().collect();
+    let stored: Vec<&str> = include_str!("../fixtures/protocol2/state_answers.hex").lines().collect();
     let answers = examples::state_answers();
     let written = answers.each_ref().map(|answer| hex(&state::encode_answer(answer)));
     assert_eq!(written.as_slice(), stored, "the bytes written have changed");
