@@ -4,11 +4,12 @@
 //! the state is here. Whoever sends one may stop at any time: nothing of it is visible before it is adopted, and another
 //! sender takes over. Must not run on the owner's thread: pieces are written to the disk.
 
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::progress::{StateProgress, Transfers};
 use super::wall_now;
+use crate::causality::NodeId;
 use crate::format::state::{StateHead, StatePiece, Taken};
 use crate::replica::{Key, View};
 use crate::storage::{Fill, PeerState, Storage, StorageError};
@@ -27,7 +28,11 @@ const MAX_ROUNDS: usize = 32;
 
 /// The state that is being filled, if there is one.
 #[derive(Default)]
-pub(super) struct Filling(Mutex<Option<Open>>);
+pub(super) struct Filling {
+    open: Mutex<Option<Open>>,
+    /// Whose state is complete and being adopted: until it is, no other may be begun.
+    adopting: Mutex<Option<NodeId>>,
+}
 
 struct Open {
     transfer: u64,
@@ -57,12 +62,15 @@ impl Filling {
         transfers: &Transfers,
     ) -> Result<Step, StorageError> {
         let sender = piece.push.sender.node;
-        let mut open = match self.0.try_lock() {
+        let mut open = match self.open.try_lock() {
             Ok(open) => open,
             Err(TryLockError::Poisoned(error)) => error.into_inner(),
             // A piece is being written, this one or another's.
             Err(TryLockError::WouldBlock) => return Ok(Step::Answer(Taken::Busy { with: sender })),
         };
+        if let Some(with) = *self.adopting() {
+            return Ok(Step::Answer(Taken::Busy { with }));
+        }
         if let Some(taken) = self.begin(&mut open, &piece, view, storage)? {
             return Ok(Step::Answer(taken));
         }
@@ -75,6 +83,7 @@ impl Filling {
             Ok(None) => Ok(Step::Answer(Taken::UpTo(filling.through.clone()))),
             Ok(Some(())) => {
                 let filled = open.take().expect("it was there a moment ago");
+                *self.adopting() = Some(filled.progress.peer);
                 transfers.set_filling(None);
                 Ok(Step::Filled(filled.fill, filled.progress))
             }
@@ -84,6 +93,16 @@ impl Filling {
                 Err(error)
             }
         }
+    }
+
+    /// What was filled was adopted, or could not be.
+    pub(super) fn adopted(&self) {
+        *self.adopting() = None;
+    }
+
+    fn adopting(&self) -> MutexGuard<'_, Option<NodeId>> {
+        // Each step leaves it whole.
+        self.adopting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes sure that the piece's state is the one that is being filled; else, the answer.
@@ -119,13 +138,13 @@ impl Filling {
 
     /// Whether a state was begun of which nothing comes any more.
     pub(super) fn is_abandoned(&self) -> bool {
-        self.0.try_lock().is_ok_and(|open| open.as_ref().is_some_and(|open| open.heard.elapsed() >= ABANDONED))
+        self.open.try_lock().is_ok_and(|open| open.as_ref().is_some_and(|open| open.heard.elapsed() >= ABANDONED))
     }
 
     /// Drops a state of which nothing comes any more, and its files.
     pub(super) fn drop_abandoned(&self, transfers: &Transfers) {
         if self.is_abandoned() {
-            let abandoned = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let abandoned = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
             transfers.set_filling(None);
             if let Some(Open { progress, .. }) = abandoned {
                 tracing::warn!(peer = %progress.peer, keys = progress.keys, "nothing comes any more of a peer's state: dropped it");

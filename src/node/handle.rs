@@ -317,7 +317,9 @@ impl NodeHandle {
                 let (reply, outcome) = oneshot::channel();
                 let adopt = Command::Adopt { fill, progress, reply };
                 self.shared.commands.send(adopt).map_err(|_| PushError::Stopping)?;
-                outcome.await.map_err(|_| PushError::Stopping)?.map_err(failed)?;
+                let outcome = outcome.await;
+                self.shared.filling.adopted();
+                outcome.map_err(|_| PushError::Stopping)?.map_err(failed)?;
                 Ok(StateAnswer { answer: self.push(push).await?, taken: Taken::All })
             }
         }

@@ -143,6 +143,9 @@ async fn what_is_written_while_a_state_is_adopted_waits_and_is_kept() {
     before.await.unwrap().unwrap();
     assert_eq!(adopting.await.unwrap(), Taken::All);
     after.await.unwrap().unwrap();
+    // Another's may come again.
+    let other = Peer::of(2, 8, &[("c", "3")]).await;
+    assert_eq!(give(&node, other.piece(None, 1)).await, Taken::All);
     let siblings = node.snapshot().unwrap().siblings("a").unwrap();
     let values: Vec<_> = siblings.iter().map(|sibling| &*sibling.value).collect();
     assert!(values == ["after"] || values == ["after", "1"], "{values:?}");

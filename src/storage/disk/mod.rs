@@ -324,7 +324,8 @@ impl Storage for DiskStorage {
     }
 
     fn begin_fill(&self, peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
-        drop(self.lock_commits()?);
+        // Not while another is adopted: it would begin from a state that is replaced a moment later.
+        let _commits = self.lock_commits()?;
         Ok(Box::new(DiskFill::begin(self.sources.clone(), &self.home, peer)?))
     }
 
@@ -332,8 +333,8 @@ impl Storage for DiskStorage {
         let Ok(fill) = fill.into_any().downcast::<DiskFill>() else {
             return Err(StorageError::Engine("a state of another store can't be adopted".to_owned()));
         };
-        fill.check(&self.sources)?;
         let mut commits = self.lock_commits()?;
+        fill.check(&self.sources)?;
         let adopted = commits.adopt(*fill, self.home.options)?;
         self.publish(&commits);
         Ok(adopted)
