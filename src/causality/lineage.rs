@@ -46,7 +46,7 @@ impl Lineage {
     /// Notes the parents of an incarnation; there are some.
     pub(super) fn insert(&mut self, own: Incarnation, parents: &[Dot]) {
         match self.note(own) {
-            Ok(place) if self.notes[place].1.dots() == parents => return,
+            Ok(place) if self.notes[place].1.dots() == parents => {}
             Ok(place) => {
                 self.notes[place].1 = parents.into();
                 self.index.take();
