@@ -5,6 +5,7 @@
 //! sender the connection (hyper answers a bare `400`, `414` or `431`) and nobody else anything. Must not
 //! import a shell, and knows nothing of keys or ops.
 
+mod files;
 mod local;
 mod metrics;
 mod taken;
@@ -28,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use self::taken::Taken;
+pub use files::raise_open_files;
 pub use local::OnlyLocal;
 pub use metrics::Metrics;
 pub use workers::Workers;

@@ -205,7 +205,11 @@ fn start_node(config: &Config, observer: Arc<dyn Observer>) -> Result<Running, S
 }
 
 fn admission(config: &Config) -> AdmissionLimit {
-    AdmissionLimit { requests: config.max_waiting_requests, bytes: config.max_waiting_bytes }
+    AdmissionLimit {
+        requests: config.max_waiting_requests,
+        bytes: config.max_waiting_bytes,
+        wait: Duration::from_millis(config.max_waiting_ms),
+    }
 }
 
 fn metrics_options(config: &Config) -> MetricsOptions {
@@ -260,13 +264,15 @@ fn serve(
     let clients = http::app(running.handle.clone(), options).merge(console::router());
     let peers = peers::router(running.handle.clone());
     let mut limits = request_limits(running.handle.clone(), requests);
+    let max_connections = max_connections(config, 1 + usize::from(listeners.peers.is_some()));
     let mut listen = |listener, router, only_local, whose: &'static str| {
         let workers = Some(workers.clone());
         let connections = listen::Metrics::register(registry, whose);
         limits.push(connection_limit(whose, connections.clone()));
         let stop_grace = REQUESTS_GRACE;
+        let metrics = connections;
         let options =
-            ListenOptions { stop_grace, workers, only_local, metrics: connections, ..ListenOptions::default() };
+            ListenOptions { stop_grace, workers, only_local, metrics, max_connections, ..ListenOptions::default() };
         let mut stopping = stop.subscribe();
         let shutdown = async move {
             // Nobody is left to say so: that is a stop too.
@@ -285,8 +291,28 @@ fn serve(
     servers
 }
 
+/// Files that are kept for the data, for peers and for the moment when connections are refused.
+const OTHER_FILES: u64 = 512;
+
+/// How many connections each of the listeners may have: as many as are configured, or as this process may open files for.
+fn max_connections(config: &Config, listeners: usize) -> usize {
+    let wanted = config.max_connections;
+    let files = listen::raise_open_files();
+    let possible = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX) / listeners;
+    if possible < wanted {
+        warn!("this process may open {files} files: {possible} connections may be open at once, not {wanted}");
+    }
+    // Some, also where there is no room for any: it is better to be asked than not to be.
+    wanted.min(possible.max(16))
+}
+
 fn request_limits(node: NodeHandle, requests: http::Metrics) -> Vec<Limit> {
+    let answers = requests.clone();
     vec![
+        Limit {
+            what: "bytes of answers are not taken, or requests for many keys are under way",
+            refused: Box::new(move || answers.refused_answers()),
+        },
         Limit { what: "requests wait for the disk", refused: Box::new(move || node.status().refused_requests) },
         Limit { what: "bytes of requests are in memory", refused: Box::new(move || requests.refused_bodies()) },
     ]
@@ -303,6 +329,8 @@ fn http_options(config: &Config) -> HttpOptions {
         value_bytes: config.limits.value_bytes,
         request_bytes: config.limits.request_bytes,
         entries: config.limits.entries,
+        bodies_bytes: config.max_bodies_bytes,
+        answers_bytes: config.max_answers_bytes,
         ..http::Limits::default()
     };
     HttpOptions { limits, traces_url: config.traces_url.clone(), ..HttpOptions::default() }

@@ -70,6 +70,14 @@ pub const SETTINGS: &[Setting] = &[
     setting("max_waiting", Some("4096"), "Most requests that may wait for the disk"),
     setting("max_waiting_bytes", Some("67108864"), "Most bytes of keys and values that may wait for the disk"),
     setting(
+        "max_waiting_ms",
+        Some("20"),
+        "How long writes may wait for the disk on average before fewer than that many may wait",
+    ),
+    setting("max_connections", Some("4096"), "Most connections at once, of clients, and of peers as many again"),
+    setting("max_bodies_bytes", Some("100663296"), "Most bytes of requests that are under way"),
+    setting("max_answers_bytes", Some("67108864"), "Most bytes of large answers that clients have not yet taken"),
+    setting(
         "min_free_bytes",
         Some("1073741824"),
         "With less of the disk free, writes are refused until there is more; 0: never",

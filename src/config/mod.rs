@@ -57,6 +57,14 @@ pub struct Config {
     pub max_waiting_requests: usize,
     /// How many bytes of keys and values they may have together.
     pub max_waiting_bytes: usize,
+    /// How long writes may wait on average before fewer may, in milliseconds.
+    pub max_waiting_ms: u64,
+    /// How many connections each listener may have.
+    pub max_connections: usize,
+    /// How many bytes requests under way may have together.
+    pub max_bodies_bytes: usize,
+    /// How many bytes of large answers may wait for their clients to take them.
+    pub max_answers_bytes: usize,
     /// With fewer bytes of the disk free, writes are refused; 0: never.
     pub min_free_bytes: u64,
     /// About how many bytes the log may take on disk.
@@ -167,6 +175,10 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
     let replication = take_replication(&mut values);
     let max_waiting_requests = values.number("max_waiting", Count::new(1, 1_000_000));
     let max_waiting_bytes = values.number("max_waiting_bytes", Count::new(1 << 20, 1 << 36));
+    let max_waiting_ms = values.number("max_waiting_ms", Count::new(1, 600_000));
+    let max_connections = values.number("max_connections", Count::new(16, 1_000_000));
+    let max_bodies_bytes = values.number("max_bodies_bytes", Count::new(1 << 20, 1 << 36));
+    let max_answers_bytes = values.number("max_answers_bytes", Count::new(1 << 20, 1 << 36));
     let min_free_bytes = values.number("min_free_bytes", Count::new(0, 1 << 44));
     let max_log_bytes = values.number("log_max_bytes", Count::new(4 << 20, 1 << 44));
     let cache_bytes = values.number("cache_bytes", Count::new(1 << 20, 1 << 40));
@@ -188,6 +200,10 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
             replication: replication?,
             max_waiting_requests: max_waiting_requests? as usize,
             max_waiting_bytes: max_waiting_bytes? as usize,
+            max_waiting_ms: max_waiting_ms?,
+            max_connections: max_connections? as usize,
+            max_bodies_bytes: max_bodies_bytes? as usize,
+            max_answers_bytes: max_answers_bytes? as usize,
             min_free_bytes: min_free_bytes?,
             max_log_bytes: max_log_bytes?,
             cache_bytes: cache_bytes?,

@@ -1,17 +1,28 @@
 //! Bodies of requests: bounded in bytes, in time, and all together in memory.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::Method;
 use axum::http::header::{CONTENT_LENGTH, HeaderMap};
 use futures_util::StreamExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::App;
 use super::headers;
 use super::problem::{Kind, Problem};
+
+/// What a key, or a key and a value, of a request takes besides their bytes.
+const PART_BYTES: usize = 96;
+
+/// A shorter body is read whatever comes of it: most of it has come with the head.
+const SHORT_BYTES: usize = 32 << 10;
+
+/// What must come of a body in some time when there are many.
+const SLOW: Duration = Duration::from_secs(2);
+const SLOW_BYTES: usize = 64 << 10;
 
 /// What a body can be refused for before it is parsed.
 pub(super) const REFUSALS: &[Kind] = &[
@@ -27,13 +38,26 @@ pub(super) const REFUSALS: &[Kind] = &[
 /// The JSON text of a request, not yet parsed. Its bytes count as held for as long as it lives.
 pub(super) struct Text<'a> {
     bytes: Bytes,
-    _held: Held<'a>,
+    held: Held<'a>,
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
     /// The text, if it is UTF-8.
     pub(super) fn as_str(&self) -> Result<&str, Problem> {
         utf8(&self.bytes)
+    }
+
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Lets go of the text: what was made of it, of so many parts, counts as held in its place.
+    pub(super) fn made_into(self, parts: usize) -> Result<Held<'a>, Problem> {
+        let Self { bytes, mut held } = self;
+        drop(bytes);
+        held.add(parts * PART_BYTES)?;
+        Ok(held)
     }
 }
 
@@ -56,27 +80,45 @@ pub(super) async fn json<'a>(app: &'a App, request: Request) -> Result<Text<'a>,
     })?
 }
 
+/// How many bytes of body a request is about to send, if it says so and they are many.
+pub(super) fn announced(headers: &HeaderMap) -> Option<usize> {
+    length(headers).filter(|length| *length > SHORT_BYTES)
+}
+
+fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// What can be said before the first byte of the body; a client that asked with `Expect` then need not send it.
 fn accept(app: &App, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     headers::json_body(method, headers)?;
-    let length: Option<usize> = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    match length {
+    match length(headers) {
         Some(length) if length > app.options.limits.request_bytes => Err(too_large(app)),
         _ => Ok(()),
     }
 }
 
 async fn collect(app: &App, body: Body) -> Result<Text<'_>, Problem> {
-    let mut held = Held { all: &app.bodies, bytes: 0 };
+    let mut held = Held { app, bytes: 0 };
     let mut frames = body.into_data_stream();
     let mut first = Bytes::new();
     let mut rest = Vec::new();
-    while let Some(frame) = frames.next().await {
+    let mut slow = Slowness::new();
+    loop {
+        let frame = match timeout(SLOW, frames.next()).await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(_) => {
+                slow.check(app, 0)?;
+                continue;
+            }
+        };
         let frame = frame.map_err(|_| Problem::new(Kind::BadBody, "the body could not be read to its end"))?;
         if held.bytes + frame.len() > app.options.limits.request_bytes {
             return Err(too_large(app));
         }
-        held.add(frame.len(), app.options.limits.bodies_bytes).inspect_err(|_| app.options.metrics.body_refused())?;
+        held.add(frame.len())?;
+        slow.check(app, frame.len())?;
         // Most bodies come in one piece, which then need not be copied.
         if first.is_empty() {
             first = frame;
@@ -88,7 +130,36 @@ async fn collect(app: &App, body: Body) -> Result<Text<'_>, Problem> {
         }
     }
     let bytes = if rest.is_empty() { first } else { rest.into() };
-    Ok(Text { bytes, _held: held })
+    Ok(Text { bytes, held })
+}
+
+/// How slowly a body comes.
+struct Slowness {
+    since: Instant,
+    bytes: usize,
+}
+
+impl Slowness {
+    fn new() -> Self {
+        Self { since: Instant::now(), bytes: 0 }
+    }
+
+    /// More has come. When bodies take more than half of what they may, one that hardly comes is given up: who sends slowly
+    /// must not keep out those who don't.
+    fn check(&mut self, app: &App, bytes: usize) -> Result<(), Problem> {
+        self.bytes += bytes;
+        if self.since.elapsed() < SLOW {
+            return Ok(());
+        }
+        let came = std::mem::replace(self, Self::new()).bytes;
+        if came >= SLOW_BYTES || app.bodies.load(Ordering::Relaxed) <= app.options.limits.bodies_bytes / 2 {
+            return Ok(());
+        }
+        app.options.metrics.body_refused();
+        let detail =
+            format!("{came} bytes of the body came in {} s, too few while there are many others", SLOW.as_secs());
+        Err(Problem::new(Kind::BodyTooSlow, detail).with("limit", SLOW_BYTES))
+    }
 }
 
 fn too_large(app: &App) -> Problem {
@@ -96,16 +167,19 @@ fn too_large(app: &App) -> Problem {
     Problem::new(Kind::RequestTooLarge, format!("a request has at most {limit} bytes")).with("limit", limit)
 }
 
-/// Counts the bytes of a body as held for as long as it lives.
-struct Held<'a> {
-    all: &'a AtomicUsize,
+/// Counts the bytes of a body, or of what was made of it, as held for as long as it lives.
+pub(super) struct Held<'a> {
+    app: &'a App,
     bytes: usize,
 }
 
 impl Held<'_> {
-    fn add(&mut self, bytes: usize, limit: usize) -> Result<(), Problem> {
+    fn add(&mut self, bytes: usize) -> Result<(), Problem> {
+        let App { bodies, options, .. } = self.app;
+        let limit = options.limits.bodies_bytes;
         self.bytes += bytes;
-        if self.all.fetch_add(bytes, Ordering::Relaxed) + bytes > limit {
+        if bodies.fetch_add(bytes, Ordering::Relaxed) + bytes > limit {
+            options.metrics.body_refused();
             let detail = format!("the requests under way hold {limit} bytes, the most that they may");
             return Err(Problem::new(Kind::Overloaded, detail).with("limit", limit));
         }
@@ -115,6 +189,6 @@ impl Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.app.bodies.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

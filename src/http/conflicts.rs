@@ -5,13 +5,14 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::answers::large;
 use super::openapi::refusals::refusals;
 use super::openapi::{PageOfKeys, SessionHeaders};
 use super::paging::{Wanted, value_bytes};
 use super::problem::{self, Kind, Problem};
 use super::session;
 use super::view::{self, KeySiblings, Resolve, Room};
-use super::{App, Shared, blocking, query};
+use super::{App, Shared, query};
 
 /// A page of keys.
 #[derive(Serialize, ToSchema)]
@@ -51,7 +52,7 @@ refusals!(Refusals: query::REFUSALS, session::REFUSALS, problem::OF_STORE, &[Kin
 )]
 pub(super) async fn conflicts(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let wanted = Wanted::of(&app, request.uri(), request.headers()).await?;
-    blocking(move || page(&app, wanted)).await
+    large(&app, app.options.limits.answer_bytes, move |app| page(app, wanted)).await
 }
 
 fn page(app: &App, Wanted { prefix, mut after, limit }: Wanted) -> Result<Response, Problem> {

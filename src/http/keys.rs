@@ -5,12 +5,13 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::answers::large;
 use super::openapi::refusals::refusals;
 use super::openapi::{PageOfKeys, SessionHeaders};
 use super::paging::{MAX_STEP, Step, Wanted};
 use super::problem::{self, Kind, Problem};
 use super::session;
-use super::{App, Shared, blocking, query, view};
+use super::{App, Shared, query, view};
 use crate::storage::StorageError;
 
 /// A page of keys.
@@ -58,8 +59,8 @@ refusals!(Refusals: query::REFUSALS, session::REFUSALS, problem::OF_STORE, &[Kin
 )]
 pub(super) async fn keys(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let wanted = Wanted::of(&app, request.uri(), request.headers()).await?;
-    blocking(move || {
-        let page = page(&app, wanted)?;
+    large(&app, 0, move |app| {
+        let page = page(app, wanted)?;
         Ok(view::json_of_state(&app.node, &page, &page.context))
     })
     .await

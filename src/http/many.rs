@@ -7,12 +7,13 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::answers::large;
 use super::openapi::SessionHeaders;
 use super::openapi::refusals::refusals;
 use super::problem::{self, Kind, Problem};
 use super::session::{self, Session};
 use super::view::{self, KeySiblings, Resolve, Room};
-use super::{Shared, blocking, body, json, query};
+use super::{Shared, body, json, query};
 use crate::node::NodeHandle;
 use crate::replica::{Key, Value};
 use crate::storage::Snapshot;
@@ -86,11 +87,12 @@ pub(super) async fn read_many(State(app): Shared, request: Request) -> Result<Re
     let session = Session::of(request.headers(), &app.options)?;
     let text = body::json(&app, request).await?;
     let keys = json::keys(text.as_str()?, &app.options.limits)?;
-    drop(text);
+    let _held = text.made_into(keys.len())?;
     session.reached(&app).await?;
 
-    let room = Room::new(app.options.limits.answer_bytes);
-    blocking(move || {
+    let most = app.options.limits.answer_bytes;
+    let room = Room::new(most);
+    large(&app, most, move |app| {
         let snapshot = app.node.snapshot()?;
         let token = app.tokens.of(snapshot.vector());
         match resolve {

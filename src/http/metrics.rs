@@ -51,6 +51,7 @@ struct Counts {
     found: Vec<OnceLock<Histogram>>,
     writes: Histogram,
     refused_bodies: IntCounter,
+    refused_answers: IntCounter,
 }
 
 impl Default for Metrics {
@@ -80,7 +81,9 @@ impl Metrics {
             "causeway_overload_refusals_total",
             "Requests refused because too much was going on at once, by what there was too much of."
         );
-        let refused_bodies = register_int_counter_with_registry!(refused.const_label("limit", "bodies"), registry);
+        let refused_bodies =
+            register_int_counter_with_registry!(refused.clone().const_label("limit", "bodies"), registry);
+        let refused_answers = register_int_counter_with_registry!(refused.const_label("limit", "answers"), registry);
         let places = (PATHS.len() + 1) * (METHODS.len() + 1) * CLASSES.len();
         Self(Arc::new(Counts {
             registry: registry.clone(),
@@ -88,6 +91,7 @@ impl Metrics {
             found: (0..places).map(|_| OnceLock::new()).collect(),
             writes: writes.expect(UNIQUE),
             refused_bodies: refused_bodies.expect(UNIQUE),
+            refused_answers: refused_answers.expect(UNIQUE),
         }))
     }
 
@@ -98,6 +102,15 @@ impl Metrics {
 
     pub(super) fn body_refused(&self) {
         self.0.refused_bodies.inc();
+    }
+
+    /// How many answers were not made, or not kept, because others took all the memory or all the threads that they may.
+    pub fn refused_answers(&self) -> u64 {
+        self.0.refused_answers.get()
+    }
+
+    pub(super) fn answer_refused(&self) {
+        self.0.refused_answers.inc();
     }
 
     pub(super) fn written(&self, took: Duration) {

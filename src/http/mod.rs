@@ -9,6 +9,7 @@
 //! what it means (parameters, fields, conditions that are not known are refused); memory is bounded. Must not
 //! decide anything about causality, know how anything is stored, or talk to peers.
 
+mod answers;
 pub mod bodies;
 mod body;
 mod cluster;
@@ -57,6 +58,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use metrics::Metrics;
 
 use crate::node::NodeHandle;
+use answers::Answers;
 use openapi::Document;
 use problem::{Kind, Problem};
 use tokens::StateTokens;
@@ -80,8 +82,10 @@ pub struct Limits {
     pub page_keys: usize,
     /// Watches at once.
     pub watchers: usize,
-    /// Bytes of all request bodies held at once, over all connections.
+    /// Bytes of all request bodies held at once, over all connections, from when they arrive until they are answered.
     pub bodies_bytes: usize,
+    /// Bytes of all large answers held at once, from when they are made until they were taken.
+    pub answers_bytes: usize,
 }
 
 impl Default for Limits {
@@ -94,7 +98,8 @@ impl Default for Limits {
             answer_bytes: 8 * 1024 * 1024,
             page_keys: 1000,
             watchers: 1024,
-            bodies_bytes: 256 * 1024 * 1024,
+            bodies_bytes: 96 * 1024 * 1024,
+            answers_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -150,6 +155,7 @@ struct App {
     options: HttpOptions,
     /// Bytes of request bodies held at the moment.
     bodies: AtomicUsize,
+    answers: Answers,
     tokens: StateTokens,
     /// Places of those who are sent events of the cluster.
     cluster_watchers: Arc<Semaphore>,
@@ -172,6 +178,7 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
         document: Document::new(&options, node.members().count),
         node,
         bodies: AtomicUsize::new(0),
+        answers: Answers::new(options.limits.answers_bytes, metrics.clone()),
         tokens: StateTokens::new(),
         cluster_watchers: Arc::new(Semaphore::new(cluster::MAX_WATCHERS)),
         walks: Arc::new(Semaphore::new(fingerprint::MAX_WALKS)),

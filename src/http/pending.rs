@@ -8,11 +8,12 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::answers::large;
 use super::openapi::{self, refusals::refusals};
 use super::problem::{self, Kind, Problem};
 use super::query::{bad_value, missing};
 use super::view::{self, time};
-use super::{App, Shared, blocking, query};
+use super::{App, Shared, query};
 use crate::causality::{Dot, NodeId};
 use crate::format;
 use crate::replica::{Key, OpRange};
@@ -66,7 +67,7 @@ pub(super) async fn pending(State(app): Shared, request: Request) -> Result<Resp
     let [peer] = query::params(request.uri().query(), ["peer"])?;
     let text = peer.ok_or_else(|| missing("peer", "the id of a peer"))?;
     let peer = text.parse().map_err(|_| bad_value("peer", &text, "the id of a peer"))?;
-    blocking(move || Ok(view::json(&report(&app, NodeId(peer))?))).await
+    large(&app, 0, move |app| Ok(view::json(&report(app, NodeId(peer))?))).await
 }
 
 fn report(app: &App, peer: NodeId) -> Result<Pending, Problem> {

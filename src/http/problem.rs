@@ -68,6 +68,11 @@ impl Problem {
         self
     }
 
+    /// Ends the connection: the rest of the request is not wanted.
+    pub(super) fn closing(self) -> Self {
+        self.with_header(CONNECTION, HeaderValue::from_static("close"))
+    }
+
     /// Names the key that it is about.
     pub(super) fn about(self, key: &str) -> Self {
         self.with("key", shown(key))

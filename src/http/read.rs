@@ -89,7 +89,9 @@ pub(super) async fn read(State(app): Shared, request: Request) -> Result<Respons
     } else {
         (Bytes::copy_from_slice(shown.value.as_bytes()), TEXT)
     };
-    Ok(Shown::of(body, kind, headers).with_state(&app.node, &token, siblings.len()))
+    let mut shown = Shown::of(body, kind, headers);
+    shown.body = app.answers.hold(shown.body)?;
+    Ok(shown.with_state(&app.node, &token, siblings.len()))
 }
 
 /// All siblings of the key, with the context also in the body: it is part of what is shown.

@@ -97,9 +97,15 @@ pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response
     let acks = acks.map(|acks| acks_of(&acks, app.node.members().count)).transpose()?;
     let trace = spans::of_write(request.headers(), app.options.tracer.is_some());
 
+    // What can't be taken is told before it is sent, or before anything is made of it.
+    if let Some(bytes) = body::announced(request.headers()) {
+        app.node.would_write(bytes).map_err(|error| Problem::from(error).closing())?;
+    }
     let text = body::json(&app, request).await?;
+    app.node.would_write(text.len())?;
     let entries = json::values(text.as_str()?, &app.options.limits)?;
-    drop(text);
+    // Until it is done: who waits for a context, or for the disk, takes this memory meanwhile.
+    let held = text.made_into(entries.len())?;
 
     session.reached(&app).await?;
     let once = key.map(|key| Once { key, context: session.context.clone().unwrap_or_default() });
@@ -109,6 +115,7 @@ pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response
         app.options.metrics.written(began.elapsed());
     }
     spans::note_dot(written.dot);
+    drop(held);
 
     // It is on this node's disk; whoever asks for no more need not look further.
     let own = app.node.members().own;

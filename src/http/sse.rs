@@ -11,7 +11,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -22,7 +21,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::HttpOptions;
+use super::App;
 use super::view::NO_STORE;
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -54,13 +53,16 @@ pub(super) fn event(name: &str, id: Option<&dyn Display>, data: &impl Serialize)
 /// Where the events of a stream go.
 pub(super) struct Events {
     pieces: mpsc::Sender<Bytes>,
-    patience: Duration,
+    app: Arc<App>,
 }
 
 impl Events {
     /// Sends a piece: one or more whole events. Waits while there is one before it that the client has not taken.
     pub(super) async fn send(&self, piece: Bytes) -> Result<(), Ended> {
-        match timeout(self.patience, self.pieces.send(piece)).await {
+        let patience = self.app.options.watch_patience;
+        // Large ones only as long as all answers together are not too large.
+        let piece = self.app.answers.hold_in(patience, piece).await.ok_or(Ended::TooSlow)?;
+        match timeout(patience, self.pieces.send(piece)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Ended::Gone),
             Err(_) => Err(Ended::TooSlow),
@@ -71,7 +73,7 @@ impl Events {
 /// Answers with a stream: `first`, and then what `write` sends until it ends. `held` is kept for as long as the answer.
 pub(super) fn answer<F>(
     method: &Method,
-    options: &HttpOptions,
+    app: &Arc<App>,
     first: Bytes,
     held: impl Send + Unpin + 'static,
     write: impl FnOnce(Events) -> F,
@@ -85,9 +87,9 @@ where
     let (pieces, from) = mpsc::channel(1);
     let ended = Arc::new(OnceLock::new());
     pieces.try_send(first).expect("there is room for the first");
-    let writing = write(Events { pieces: pieces.clone(), patience: options.watch_patience });
+    let writing = write(Events { pieces: pieces.clone(), app: app.clone() });
     let body = Pieces { from, ended: ended.clone(), is_over: false, _held: held };
-    let stopping = options.stopping.clone();
+    let stopping = app.options.stopping.clone();
     tokio::spawn(async move {
         let why = tokio::select! {
             biased;

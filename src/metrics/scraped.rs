@@ -113,8 +113,13 @@ impl Scraped {
         );
         families.gauge(
             "causeway_max_waiting_requests",
-            "How many writes and pushes may wait for the disk.",
+            "How many writes may wait for the disk, and how many pushes.",
             admission.requests as f64,
+        );
+        families.gauge(
+            "causeway_may_wait_requests",
+            "How many writes may wait for the disk at its present pace.",
+            status.may_wait as f64,
         );
         families.gauge(
             "causeway_max_waiting_bytes",

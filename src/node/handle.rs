@@ -1,13 +1,14 @@
 //! [`NodeHandle`]: everything that shells can ask of a node.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::oneshot;
+use tokio::sync::watch::{self, error::RecvError};
+use tokio::time::{Instant, sleep, timeout_at};
 
+use super::admission::{Admission, Admitted, Overloaded};
 use super::cluster::Peers;
 use super::courier::{Bags, Reply};
 use super::draining::{Draining, Gate, UnderWay};
@@ -19,6 +20,11 @@ use crate::causality::{Dot, NodeId, VersionVector, WallMs};
 use crate::format::state::{StateAnswer, StatePiece, Taken};
 use crate::replica::{Adopted, Answer, Key, LinkId, OpRange, Push, Rejection, Value, View, Write, WriteError, Written};
 use crate::storage::{BatchLimit, DiskSpace, Fill, LogHold, LogId, LogSize, Snapshot, Storage, StorageError, StoredOp};
+
+/// Who waits for the view to become something looks at every change of it at first, and then from time to time: thousands
+/// that wait for what does not come must not take the time of everybody else at every commit.
+const MAX_LOOKS_IN_A_ROW: u32 = 64;
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What the owner's thread takes in.
 pub(super) enum Command {
@@ -71,7 +77,8 @@ pub(super) struct Waiting<T> {
 
 impl<T: std::marker::Send + 'static> Waiting<T> {
     pub(super) fn answer(self, outcome: T, bags: &mut Bags) {
-        drop((self.admitted, self.under_way));
+        self.admitted.answered();
+        drop(self.under_way);
         self.reply.give(outcome, bags);
     }
 }
@@ -102,7 +109,8 @@ pub(super) struct Shared {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) view: watch::Receiver<Arc<View>>,
     pub(super) storage: Arc<dyn Storage>,
-    pub(super) admission: Arc<Admission>,
+    pub(super) writes: Arc<Admission>,
+    pub(super) pushes: Arc<Admission>,
     pub(super) room: Room,
     pub(super) gate: Arc<Gate>,
     pub(super) history: Arc<History>,
@@ -110,33 +118,6 @@ pub(super) struct Shared {
     pub(super) transfers: Arc<Transfers>,
     pub(super) filling: Arc<Filling>,
     pub(super) started: WallMs,
-}
-
-/// Bounds what waits for the disk.
-pub(super) struct Admission {
-    pub(super) limit: AdmissionLimit,
-    requests: AtomicUsize,
-    bytes: AtomicUsize,
-    refused: AtomicU64,
-}
-
-/// How much may wait for the disk at once, of writes and pushes together.
-#[derive(Clone, Copy, Debug)]
-pub struct AdmissionLimit {
-    /// Requests.
-    pub requests: usize,
-    /// Bytes of their keys and values. One request is admitted whatever its size when nothing else waits.
-    pub bytes: usize,
-}
-
-/// As much waits for the disk as may; try again later. Nothing changed.
-#[derive(Debug, thiserror::Error)]
-#[error("{requests} requests with {bytes} bytes are waiting for the disk; no more may")]
-pub struct Overloaded {
-    /// How many requests, with this one.
-    pub requests: usize,
-    /// How many bytes, with this one's.
-    pub bytes: usize,
 }
 
 /// A write that got no dot.
@@ -205,6 +186,8 @@ pub struct Status {
     pub waiting_requests: usize,
     /// Bytes of their keys and values.
     pub waiting_bytes: usize,
+    /// How many writes may wait, as long as they take what they take now.
+    pub may_wait: usize,
     /// How many were refused because too many were waiting.
     pub refused_requests: u64,
     /// This node's state on its way to peers, by their places in the configured list.
@@ -221,12 +204,21 @@ impl NodeHandle {
         &self.shared.members
     }
 
+    /// Whether a write of about so many bytes would be taken now. Its body need not be looked at when it would not.
+    pub fn would_write(&self, bytes: usize) -> Result<(), SetError> {
+        if self.shared.view.borrow().read_only {
+            return Err(WriteError::ReadOnly.into());
+        }
+        self.has_room()?;
+        Ok(self.shared.writes.has_room(bytes)?)
+    }
+
     /// Writes: returns once it is durable and visible on this node.
     pub async fn write(&self, write: Write) -> Result<Written, SetError> {
         let bytes = write.entries.iter().map(|(key, value)| size(key, value.as_ref())).sum();
         let under_way = Some(self.shared.gate.enter()?);
         self.take_room(bytes)?;
-        let admitted = self.shared.admission.clone().admit(bytes)?;
+        let admitted = self.shared.writes.clone().admit(bytes)?;
         let (reply, outcome) = Reply::here();
         self.shared
             .commands
@@ -243,7 +235,7 @@ impl NodeHandle {
         if !push.ops.is_empty() {
             self.take_room(bytes)?;
         }
-        let admitted = self.shared.admission.clone().admit(bytes)?;
+        let admitted = self.shared.pushes.clone().admit(bytes)?;
         let (reply, outcome) = Reply::here();
         let waiting = Waiting { reply, admitted, under_way: None };
         self.shared.commands.send(Command::Push(push, waiting)).map_err(|_| PushError::Stopping)?;
@@ -381,19 +373,20 @@ impl NodeHandle {
     }
 
     fn take_room(&self, bytes: usize) -> Result<(), NoRoom> {
-        self.shared.room.take(bytes, self.shared.admission.bytes.load(Ordering::Relaxed))
+        self.shared.room.take(bytes, self.shared.writes.bytes() + self.shared.pushes.bytes())
     }
 
     /// This node's own view.
     pub fn status(&self) -> Status {
         Status {
             view: self.shared.view.borrow().clone(),
-            waiting_requests: self.shared.admission.requests.load(Ordering::Relaxed),
-            waiting_bytes: self.shared.admission.bytes.load(Ordering::Relaxed),
-            refused_requests: self.shared.admission.refused.load(Ordering::Relaxed),
             sending: self.shared.transfers.sending(),
             filling: self.shared.transfers.filling(),
             moved: self.shared.transfers.totals(),
+            waiting_requests: self.shared.writes.requests() + self.shared.pushes.requests(),
+            waiting_bytes: self.shared.writes.bytes() + self.shared.pushes.bytes(),
+            may_wait: self.shared.writes.may_wait(),
+            refused_requests: self.shared.writes.refused() + self.shared.pushes.refused(),
         }
     }
 
@@ -440,39 +433,18 @@ impl NodeHandle {
     pub async fn until(&self, wait: Duration, condition: impl Fn(&View) -> bool) -> bool {
         let deadline = Instant::now() + wait;
         let mut view = self.shared.view.clone();
-        let reached = view.wait_for(|view| condition(view));
-        matches!(timeout_at(deadline, reached).await, Ok(Ok(_)))
-    }
-}
-
-impl Admission {
-    pub(super) fn new(limit: AdmissionLimit) -> Self {
-        Self { limit, requests: AtomicUsize::new(0), bytes: AtomicUsize::new(0), refused: AtomicU64::new(0) }
-    }
-
-    fn admit(self: Arc<Self>, bytes: usize) -> Result<Admitted, Overloaded> {
-        let requests = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let all_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let fits = requests <= self.limit.requests && all_bytes <= self.limit.bytes;
-        let admitted = Admitted { admission: self, bytes };
-        if fits || requests == 1 {
-            return Ok(admitted);
-        }
-        admitted.admission.refused.fetch_add(1, Ordering::Relaxed);
-        Err(Overloaded { requests, bytes: all_bytes })
-    }
-}
-
-/// Counts a request as waiting for as long as it lives.
-struct Admitted {
-    admission: Arc<Admission>,
-    bytes: usize,
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        self.admission.requests.fetch_sub(1, Ordering::Relaxed);
-        self.admission.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        let reached = async {
+            let mut looks = 0;
+            while !condition(&view.borrow_and_update()) {
+                looks += 1;
+                if looks > MAX_LOOKS_IN_A_ROW {
+                    sleep(LOOK_AGAIN).await;
+                }
+                view.changed().await?;
+            }
+            Ok::<(), RecvError>(())
+        };
+        matches!(timeout_at(deadline, reached).await, Ok(Ok(())))
     }
 }
 

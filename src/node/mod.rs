@@ -11,6 +11,7 @@
 //! or telemetry.
 
 mod accepted;
+mod admission;
 mod cluster;
 mod committer;
 mod courier;
@@ -27,10 +28,11 @@ mod start;
 mod tests;
 mod trimming;
 
+pub use admission::{AdmissionLimit, Overloaded};
 pub use cluster::{Asked, Told};
 pub use courier::run_courier;
 pub use draining::{Behind, Drain, Draining};
-pub use handle::{AdmissionLimit, Lacking, Members, NodeHandle, NotReached, Overloaded, PushError, SetError, Status};
+pub use handle::{Lacking, Members, NodeHandle, NotReached, PushError, SetError, Status};
 pub use history::STEP_MS;
 pub use observer::{Both, NoObserver, Observer, Try};
 pub use progress::{StateProgress, StateTotals};

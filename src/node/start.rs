@@ -8,10 +8,11 @@ use std::{io, thread};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::admission::{Admission, AdmissionLimit};
 use super::cluster::{Asked, MAX_QUESTIONS, Peers};
 use super::committer::Committer;
 use super::filling::Filling;
-use super::handle::{Admission, AdmissionLimit, Command, Members, NodeHandle, Shared};
+use super::handle::{Command, Members, NodeHandle, Shared};
 use super::history::History;
 use super::observer::Observer;
 use super::owner::{InProgress, Owner};
@@ -126,7 +127,8 @@ pub fn start(
             commands,
             view,
             storage,
-            admission: Arc::new(Admission::new(admission)),
+            writes: Arc::new(Admission::of_writes(admission)),
+            pushes: Arc::new(Admission::of_pushes(admission)),
             room,
             gate: Arc::default(),
             history,

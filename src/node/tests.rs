@@ -114,7 +114,7 @@ fn start_on(storage: Arc<Gated>, admission: AdmissionLimit) -> Running {
     start(options(admission), storage, Recovered::default(), Arc::new(NoObserver)).unwrap()
 }
 
-const ROOMY: AdmissionLimit = AdmissionLimit { requests: 1_000, bytes: 1 << 20 };
+const ROOMY: AdmissionLimit = AdmissionLimit { requests: 1_000, bytes: 1 << 20, wait: Duration::from_millis(20) };
 
 fn write(key: &str, value: &str) -> Write {
     Write { entries: vec![(key.into(), Some(value.into()))], replaces: Replaces::Held, trace: None, once: None }
@@ -214,7 +214,8 @@ async fn a_failed_commit_leaves_a_read_only_node_that_says_so() {
 #[tokio::test]
 async fn past_its_limit_a_node_refuses_at_once_and_recovers() {
     let storage = Arc::new(Gated::default());
-    let running = start_on(storage.clone(), AdmissionLimit { requests: 2, bytes: 1 << 20 });
+    let running =
+        start_on(storage.clone(), AdmissionLimit { requests: 2, bytes: 1 << 20, wait: Duration::from_millis(20) });
     let handle = running.handle.clone();
     let held = storage.gate.lock().await;
     let waiting: Vec<_> = (0..2)
@@ -233,10 +234,35 @@ async fn past_its_limit_a_node_refuses_at_once_and_recovers() {
     tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
 }
 
+/// However many clients there are, peers are heard.
+#[tokio::test]
+async fn writes_that_wait_do_not_keep_pushes_out() {
+    let storage = Arc::new(Gated::default());
+    let running = start_on(storage.clone(), AdmissionLimit { requests: 1, ..ROOMY });
+    let handle = running.handle.clone();
+    let held = storage.gate.lock().await;
+    let waiting = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.write(write("k", "v")).await }
+    });
+    wait_until(|| handle.status().waiting_requests == 1).await;
+    assert!(matches!(handle.would_write(1), Err(SetError::Overloaded(_))));
+    let sender =
+        Statement { node: NodeId(1), boot: 1, number: 1, vector: VersionVector::default(), protocol: Protocol::OWN };
+    let digest = Push { cluster: "test".into(), to: Some(NodeId(0)), sender, ops: Vec::new(), echo: None };
+    // That it is no peer of this node is none of admission's business.
+    let answer = tokio::time::timeout(Duration::from_secs(10), handle.push(digest)).await.unwrap();
+    assert!(!matches!(answer, Err(PushError::Overloaded(_))), "{answer:?}");
+    drop(held);
+    waiting.await.unwrap().unwrap();
+    tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+}
+
 #[tokio::test]
 async fn writes_whose_clients_went_away_count_until_the_disk_has_them() {
     let storage = Arc::new(Gated::default());
-    let running = start_on(storage.clone(), AdmissionLimit { requests: 2, bytes: 1 << 20 });
+    let running =
+        start_on(storage.clone(), AdmissionLimit { requests: 2, bytes: 1 << 20, wait: Duration::from_millis(20) });
     let handle = running.handle.clone();
     let held = storage.gate.lock().await;
     for _ in 0..2 {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::Status;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -200,7 +200,7 @@ async fn after_a_restart_the_spans_come_from_the_log() {
     let options = NodeOptions {
         replica: ReplicaOptions::new("test", NodeId(0), Vec::new()),
         seed: Seed { boot: 1, random: 1 },
-        admission: AdmissionLimit { requests: 1_000, bytes: 1 << 20 },
+        admission: AdmissionLimit { requests: 1_000, bytes: 1 << 20, wait: Duration::from_millis(20) },
         addresses: vec![],
         min_free_bytes: 0,
         max_log_bytes: 1 << 30,

@@ -73,7 +73,7 @@ impl Node {
         replica.forward_after_ms = 100;
         replica.digest_interval_ms = 100;
         let seed = Seed { boot: getrandom::u64().unwrap(), random: getrandom::u64().unwrap() };
-        let admission = AdmissionLimit { requests: setup.max_waiting, bytes: 64 << 20 };
+        let admission = AdmissionLimit { requests: setup.max_waiting, bytes: 64 << 20, wait: Duration::from_secs(20) };
         let running = start(
             NodeOptions { replica, seed, admission, addresses: vec![], min_free_bytes: 0, max_log_bytes: 1 << 30 },
             storage,

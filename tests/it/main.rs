@@ -15,6 +15,7 @@ mod members;
 mod metrics;
 mod observed;
 mod otlp;
+mod overload;
 mod partitions;
 mod processes;
 mod readme;

@@ -103,7 +103,7 @@ impl Setup {
         let options = NodeOptions {
             replica: ReplicaOptions::new(self.cluster, NodeId(self.id), peers),
             seed: Seed { boot: getrandom::u64().unwrap(), random: getrandom::u64().unwrap() },
-            admission: AdmissionLimit { requests: 1_000, bytes: 64 << 20 },
+            admission: AdmissionLimit { requests: 1_000, bytes: 64 << 20, wait: Duration::from_secs(20) },
             addresses: vec![],
             min_free_bytes: 0,
             max_log_bytes: 1 << 30,
