@@ -55,13 +55,35 @@ impl Connection {
 
     /// Sends a request and reads all of its answer.
     pub async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
-        self.stream.write_all(request).await?;
+        // Who refuses a request answers it before it has taken all of it, and may take no more.
+        let sent = self.stream.write_all(request).await;
+        self.answer(0).await.map_err(|error| sent.err().unwrap_or(error))
+    }
+
+    /// The same with the head alone at first; the body follows when the server asks for it.
+    pub async fn exchange_asking(&mut self, request: &[u8]) -> io::Result<Answer> {
+        const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        let head = request.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or(ErrorKind::InvalidInput)? + 4;
+        self.stream.write_all(&request[..head]).await?;
         let mut filled = 0;
-        let answer = loop {
+        while filled < GO_ON.len() {
             filled += self.read_to(filled).await?;
+        }
+        if !self.buffer[..filled].starts_with(GO_ON) {
+            return self.answer(filled).await;
+        }
+        self.buffer.copy_within(GO_ON.len()..filled, 0);
+        self.stream.write_all(&request[head..]).await?;
+        self.answer(filled - GO_ON.len()).await
+    }
+
+    /// Reads all of an answer of which so many bytes are there.
+    async fn answer(&mut self, mut filled: usize) -> io::Result<Answer> {
+        let answer = loop {
             if let Some(answer) = head(self.protocol, &self.buffer[..filled])? {
                 break answer;
             }
+            filled += self.read_to(filled).await?;
         };
         self.head = answer.head;
         let mut left = answer.bytes().checked_sub(filled).ok_or(ErrorKind::InvalidData)?;

@@ -7,11 +7,13 @@
 //! that a server which stalls can't hide the requests that would have come meanwhile ("coordinated omission").
 
 mod connection;
+mod flood;
 mod keys;
 mod run;
 mod template;
 
 pub use connection::{Answer, Connection, Protocol};
+pub use flood::{Flood, Flooded, STEP};
 pub use keys::Keys;
 pub(crate) use run::histogram;
 pub use run::{Amount, Outcome, Pace, run};

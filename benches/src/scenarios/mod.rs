@@ -5,6 +5,7 @@ mod fan_out;
 mod keys;
 mod latency;
 mod nodes;
+mod overload;
 mod reads;
 mod siblings;
 mod tracing;
@@ -42,5 +43,6 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "siblings", about: "reads of a key with 1 to 64 siblings", run: siblings::run_all },
     Scenario { name: "values", about: "values of 16 B to 1 MiB, read and written", run: values::run_all },
+    Scenario { name: "overload", about: "ten times what a node can take, and after it", run: overload::run_all },
     Scenario { name: "tracing", about: "reads and writes with and without traces", run: tracing::run_all },
 ];
