@@ -1,6 +1,6 @@
 //! Bodies of requests: bounded in bytes, in time, and all together in memory.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -80,9 +80,29 @@ pub(super) async fn json<'a>(app: &'a App, request: Request) -> Result<Text<'a>,
     })?
 }
 
-/// How many bytes of body a request is about to send, if it says so and they are many.
-pub(super) fn announced(headers: &HeaderMap) -> Option<usize> {
-    length(headers).filter(|length| *length > SHORT_BYTES)
+/// Says whether a write may send its body, if that is large: only when it could be taken now, and no more such bodies are on
+/// their way than writes may wait. To be kept until it has come.
+pub(super) fn large_write<'a>(app: &'a App, headers: &HeaderMap) -> Result<Option<Arriving<'a>>, Problem> {
+    let Some(bytes) = length(headers).filter(|length| *length > SHORT_BYTES) else { return Ok(None) };
+    app.node.would_write(bytes)?;
+    let arriving = Arriving(&app.arriving);
+    let before = arriving.0.fetch_add(1, Ordering::Relaxed);
+    if before >= app.node.may_wait() {
+        app.options.metrics.body_refused();
+        return Err(
+            Problem::new(Kind::Overloaded, "as many large bodies as may be are on their way").with("limit", before)
+        );
+    }
+    Ok(Some(arriving))
+}
+
+/// Counts a large body as on its way.
+pub(super) struct Arriving<'a>(&'a AtomicUsize);
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 fn length(headers: &HeaderMap) -> Option<usize> {
@@ -144,7 +164,7 @@ impl Slowness {
         Self { since: Instant::now(), bytes: 0 }
     }
 
-    /// More has come. When bodies take more than half of what they may, one that hardly comes is given up: who sends slowly
+    /// More has come. When bodies take more than half of what they may, or of the places that there are, one that hardly comes is given up: who sends slowly
     /// must not keep out those who don't.
     fn check(&mut self, app: &App, bytes: usize) -> Result<(), Problem> {
         self.bytes += bytes;
@@ -152,7 +172,8 @@ impl Slowness {
             return Ok(());
         }
         let came = std::mem::replace(self, Self::new()).bytes;
-        if came >= SLOW_BYTES || app.bodies.load(Ordering::Relaxed) <= app.options.limits.bodies_bytes / 2 {
+        let many_bytes = app.bodies.load(Ordering::Relaxed) > app.options.limits.bodies_bytes / 2;
+        if came >= SLOW_BYTES || !(many_bytes || app.arriving.load(Ordering::Relaxed) > app.node.may_wait() / 2) {
             return Ok(());
         }
         app.options.metrics.body_refused();

@@ -155,6 +155,8 @@ struct App {
     options: HttpOptions,
     /// Bytes of request bodies held at the moment.
     bodies: AtomicUsize,
+    /// Writes whose large bodies are on their way.
+    arriving: AtomicUsize,
     answers: Answers,
     tokens: StateTokens,
     /// Places of those who are sent events of the cluster.
@@ -178,6 +180,7 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
         document: Document::new(&options, node.members().count),
         node,
         bodies: AtomicUsize::new(0),
+        arriving: AtomicUsize::new(0),
         answers: Answers::new(options.limits.answers_bytes, metrics.clone()),
         tokens: StateTokens::new(),
         cluster_watchers: Arc::new(Semaphore::new(cluster::MAX_WATCHERS)),

@@ -98,10 +98,9 @@ pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response
     let trace = spans::of_write(request.headers(), app.options.tracer.is_some());
 
     // What can't be taken is told before it is sent, or before anything is made of it.
-    if let Some(bytes) = body::announced(request.headers()) {
-        app.node.would_write(bytes).map_err(|error| Problem::from(error).closing())?;
-    }
+    let arriving = body::large_write(&app, request.headers()).map_err(Problem::closing)?;
     let text = body::json(&app, request).await?;
+    drop(arriving);
     app.node.would_write(text.len())?;
     let entries = json::values(text.as_str()?, &app.options.limits)?;
     // Until it is done: who waits for a context, or for the disk, takes this memory meanwhile.

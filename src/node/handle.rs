@@ -213,6 +213,11 @@ impl NodeHandle {
         Ok(self.shared.writes.has_room(bytes)?)
     }
 
+    /// How many writes may wait for the disk at its present pace.
+    pub fn may_wait(&self) -> usize {
+        self.shared.writes.may_wait()
+    }
+
     /// Writes: returns once it is durable and visible on this node.
     pub async fn write(&self, write: Write) -> Result<Written, SetError> {
         let bytes = write.entries.iter().map(|(key, value)| size(key, value.as_ref())).sum();

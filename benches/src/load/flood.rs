@@ -72,7 +72,8 @@ impl Flooded {
                 self.steps.resize(self.steps.len().max(step + 1), 0);
                 self.steps[step] += 1;
             }
-            Ok(Answer { status: 429 | 503, .. }) => self.refused.saturating_record(took),
+            // Also those whose client came too late with the body.
+            Ok(Answer { status: 408 | 429 | 503, .. }) => self.refused.saturating_record(took),
             Ok(wrong) => ensure!(false, "a wrong answer: {wrong:?}"),
             Err(_) => self.lost += 1,
         }

@@ -103,9 +103,9 @@ async fn more_writes_than_may_wait_are_told_to_come_again() {
 #[tokio::test]
 async fn bodies_share_a_bound() {
     let mut setup = Setup::default();
-    setup.http.limits.bodies_bytes = 100;
+    setup.http.limits.bodies_bytes = 200;
     let node = Node::alone(setup).await;
-    let reply = node.set("", json!({"key": "v".repeat(200)}), &[]).await;
+    let reply = node.set("", json!({"key": "v".repeat(300)}), &[]).await;
     assert_eq!((reply.status.as_u16(), &*reply.problem()), (503, "overloaded"));
     assert_eq!(reply.header("retry-after"), Some("1"));
     // What was refused is not counted any more.

@@ -57,6 +57,33 @@ async fn a_write_that_has_no_place_is_refused_before_its_body_was_sent() {
     node.put("second", "2").await;
 }
 
+/// Whether the server wants the body of a write that asked first.
+async fn is_wanted(stream: &mut TcpStream) -> bool {
+    let mut beginning = [0; 12];
+    timeout(DEADLINE, stream.read_exact(&mut beginning)).await.expect("an answer").unwrap();
+    assert!(["HTTP/1.1 100", "HTTP/1.1 503"].map(str::as_bytes).contains(&&beginning[..]), "{beginning:?}");
+    beginning.ends_with(b"100")
+}
+
+/// Else a thousand that find one place free would all send for it.
+#[tokio::test]
+async fn no_more_large_bodies_are_on_their_way_than_writes_may_wait() {
+    let node = Node::alone(Setup { max_waiting: 2, ..Setup::default() }).await;
+    let mut slow = [begin(&node, 1 << 20, true).await, begin(&node, 1 << 20, true).await];
+    for stream in &mut slow {
+        assert!(is_wanted(stream).await);
+    }
+    let refused = answer(&mut begin(&node, 1 << 20, true).await).await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1\r\n"), "{refused}");
+    node.put("small", "value").await;
+    // They are given up for others when they don't send.
+    let deadline = Instant::now() + DEADLINE;
+    while !is_wanted(&mut begin(&node, 1 << 20, true).await).await {
+        assert!(Instant::now() < deadline, "they keep their places");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_node_that_is_read_only_does_not_wait_for_bodies() {
     let (node, storage) = Node::with_faults(Setup::default()).await;
@@ -74,7 +101,7 @@ async fn writes_that_wait_for_their_context_count_as_bodies() {
     let (ahead, node) = (Node::alone(setup.clone()).await, Node::alone(setup).await);
     let context = ahead.put("key", "value").await;
     let value = "v".repeat(6_000);
-    let headers = [("causal-context", &*context), ("prefer", "wait=20")];
+    let headers = [("causal-context", &*context), ("prefer", "wait=5")];
     let waiting = async {
         loop {
             let reply = node.set("", json!({"waits": value}), &headers).await;
