@@ -79,7 +79,7 @@ pub struct Stopped {
 }
 
 /// The read buffer of a connection, in bytes: bounds what a sender that outruns its handler costs.
-const BUFFER_BYTES: usize = 128 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// After the last answer of a connection that the other side still sends on: how long, and how much, is read
 /// and thrown away. Closing at once would reset the connection, and the answer could be lost with it.

@@ -63,9 +63,8 @@ pub(super) struct Admission {
 struct Waits {
     answered: AtomicU64,
     waited_us: AtomicU64,
-    /// Of these, those that met only [`FEW`].
-    answered_few: AtomicU64,
-    waited_few_us: AtomicU64,
+    /// How many waited at the same time, at most.
+    most: AtomicUsize,
 }
 
 impl Admission {
@@ -119,8 +118,9 @@ impl Admission {
     pub(super) fn admit(self: Arc<Self>, bytes: usize) -> Result<Admitted, Overloaded> {
         let requests = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let all_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let admitted = Admitted { admission: self, bytes, since: Instant::now(), met_few: requests <= FEW };
+        let admitted = Admitted { admission: self, bytes, since: Instant::now() };
         admitted.admission.check(requests, all_bytes)?;
+        admitted.admission.waits.most.fetch_max(requests, Ordering::Relaxed);
         Ok(admitted)
     }
 
@@ -132,15 +132,11 @@ impl Admission {
         Err(Overloaded { requests, bytes })
     }
 
-    fn answered(&self, waited: Duration, met_few: bool) {
+    fn answered(&self, waited: Duration) {
         let Some(pace) = &self.pace else { return };
         let waits = &self.waits;
         waits.answered.fetch_add(1, Ordering::Relaxed);
         waits.waited_us.fetch_add(us(waited), Ordering::Relaxed);
-        if met_few {
-            waits.answered_few.fetch_add(1, Ordering::Relaxed);
-            waits.waited_few_us.fetch_add(us(waited), Ordering::Relaxed);
-        }
         let now = us(self.started.elapsed());
         if now < self.next_look_us.load(Ordering::Relaxed) {
             return;
@@ -148,18 +144,19 @@ impl Admission {
         // Who finds it locked comes while another looks.
         let Ok(mut pace) = pace.try_lock() else { return };
         let began = self.next_look_us.swap(now + us(LOOK_EVERY), Ordering::Relaxed).saturating_sub(us(LOOK_EVERY));
-        self.may_wait.store(pace.look(&waits.take(), now.saturating_sub(began).max(1)), Ordering::Relaxed);
+        self.may_wait
+            .store(pace.look(&waits.take(self.requests()), now.saturating_sub(began).max(1)), Ordering::Relaxed);
     }
 }
 
 impl Waits {
-    fn take(&self) -> Seen {
+    /// Those who wait now count from the next time on, too.
+    fn take(&self, waiting: usize) -> Seen {
         let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
         Seen {
             answered: take(&self.answered),
             waited_us: take(&self.waited_us),
-            answered_few: take(&self.answered_few),
-            waited_few_us: take(&self.waited_few_us),
+            most: self.most.swap(waiting, Ordering::Relaxed),
         }
     }
 }
@@ -173,14 +170,12 @@ pub(super) struct Admitted {
     admission: Arc<Admission>,
     bytes: usize,
     since: Instant,
-    /// Whether hardly anybody was there before it.
-    met_few: bool,
 }
 
 impl Admitted {
     /// The disk has it, or it was refused by what is behind it.
     pub(super) fn answered(self) {
-        self.admission.answered(self.since.elapsed(), self.met_few);
+        self.admission.answered(self.since.elapsed());
     }
 }
 
@@ -196,14 +191,14 @@ impl Drop for Admitted {
 struct Seen {
     answered: u64,
     waited_us: u64,
-    answered_few: u64,
-    waited_few_us: u64,
+    most: usize,
 }
 
 /// How many may wait, by how long they do.
 ///
-/// How long they may wait depends on the disk: as long as is configured, or half as long again as those did that met only
-/// few others, if that is more. So a disk that takes long for every commit is not taken for one that has too much to do: it
+/// How long they may wait depends on the disk: as long as is configured, or half as long again as they did while only
+/// few waited at any time, if that is more. (Those who met few when they came say nothing: many may have come behind them,
+/// into the same commit.) So a disk that takes long for every commit is not taken for one that has too much to do: it
 /// takes as long for one write as for a thousand, and to refuse some would help nobody.
 #[derive(Debug, Default)]
 struct Pace {
@@ -212,7 +207,7 @@ struct Pace {
     most: usize,
     /// How long they may wait on any disk.
     wait_us: u64,
-    /// How long those wait that meet few others.
+    /// How long they wait when they are few.
     few_us: u64,
     /// For how many looks they have waited too long.
     late: u32,
@@ -222,11 +217,11 @@ impl Pace {
     /// How many may wait from now on, after what was seen in `time_us`.
     fn look(&mut self, seen: &Seen, time_us: u64) -> usize {
         let Some(waited) = seen.waited_us.checked_div(seen.answered) else { return self.may_wait };
-        self.few_us = match seen.waited_few_us.checked_div(seen.answered_few) {
-            Some(now) if self.few_us == 0 => now,
-            Some(now) => u64::midpoint(self.few_us, now),
+        self.few_us = match (seen.most <= FEW, self.few_us) {
+            (true, 0) => waited,
+            (true, before) => u64::midpoint(before, waited),
             // What was seen long ago may not be so any more: it is forgotten until few are let in again, and seen anew.
-            None => self.few_us - self.few_us / 64,
+            (false, before) => before - before / 64,
         };
         let allowed = self.wait_us.max(self.few_us + self.few_us / 2);
         if waited > allowed {
@@ -263,9 +258,7 @@ mod tests {
             let waiting = clients.min(pace.may_wait);
             let waited_us = took_us(waiting);
             let answered = (waiting as u64 * SECOND_US / 10 / waited_us).max(1);
-            let few = if waiting <= FEW { answered } else { 0 };
-            let seen =
-                Seen { answered, waited_us: answered * waited_us, answered_few: few, waited_few_us: few * waited_us };
+            let seen = Seen { answered, waited_us: answered * waited_us, most: waiting };
             (waited_us, pace.look(&seen, SECOND_US / 10))
         };
         (0..looks).map(look).collect()

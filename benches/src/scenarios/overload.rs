@@ -55,7 +55,7 @@ const CASES: [Case; 3] = [
         name: "1 MiB, sent at once",
         value_bytes: 1 << 20,
         asks_first: false,
-        clients: 64,
+        clients: 32,
         flood: 512,
         is_open: true,
     },
@@ -106,7 +106,7 @@ impl Case {
 
     /// Plays it and looks at the node's memory every second.
     fn watched(&self, node: &Node, row: &mut Row, clients: usize, pace: Pace, time: Duration) -> Result<Flooded> {
-        let before = Refusals::of(node)?;
+        let (before, waits_before) = (Refusals::of(node)?, waits(node)?);
         let (id, done) = (node.process.id(), AtomicBool::new(false));
         let (flooded, resident) = thread::scope(|scope| {
             let watching = scope.spawn(|| watch_memory(id, &done));
@@ -116,11 +116,14 @@ impl Case {
         });
         let (flooded, resident) = (flooded?, resident?);
         let refused = Refusals::of(node)?.since(before);
+        let waits: Vec<_> = waits(node)?.iter().zip(waits_before).map(|(now, then)| (now.0, now.1 - then.1)).collect();
         let per_second = |count: u64| count as f64 / flooded.seconds;
         let mib = |bytes: Option<&u64>| bytes.map_or(0.0, |bytes| *bytes as f64 / 1_048_576.0);
         row.add("accepted/s", flooded.accepted_per_second());
         row.add("p50 ms", Flooded::ms(&flooded.accepted, 0.5));
         row.add("p99 ms", Flooded::ms(&flooded.accepted, 0.99));
+        row.add("on the node p50 ms", quantile(&waits, 0.5) * 1e3);
+        row.add("on the node p99 ms", quantile(&waits, 0.99) * 1e3);
         row.add("refused/s", per_second(flooded.refused.len()));
         row.add("lost/s", per_second(flooded.lost));
         if !flooded.refused.is_empty() {
@@ -157,6 +160,31 @@ fn watch_memory(process: u32, done: &AtomicBool) -> Result<Vec<u64>> {
         thread::sleep(LOOK);
     }
     Ok(resident)
+}
+
+/// How many writes were durable within how many seconds of their acceptance, by the node's own metrics: without the way to it,
+/// which in a flood is that through a load generator that has more to do than it can.
+fn waits(node: &Node) -> Result<Vec<(f64, f64)>> {
+    let text = String::from_utf8(client::get(node.port, "/metrics")?.body)?;
+    let bucket = |line: &str| {
+        let (bound, count) = line.strip_prefix("causeway_write_duration_seconds_bucket{le=\"")?.split_once("\"} ")?;
+        Some((bound.parse().ok()?, count.parse().ok()?))
+    };
+    Ok(text.lines().filter_map(bucket).collect())
+}
+
+/// A quantile of what such counts are of, by the line between two of them.
+fn quantile(counts: &[(f64, f64)], quantile: f64) -> f64 {
+    let wanted = counts.last().map_or(0.0, |all| all.1) * quantile;
+    let mut below = (0.0, 0.0);
+    for (bound, count) in counts {
+        if *count >= wanted && *count > below.1 {
+            let part = (wanted - below.1) / (count - below.1);
+            return if bound.is_finite() { below.0 + (bound - below.0) * part } else { below.0 };
+        }
+        below = (*bound, *count);
+    }
+    below.0
 }
 
 /// Refusals of writes by the node's own metrics: from when it had the head to the head of its answer.
