@@ -19,8 +19,8 @@ use crate::systems::cluster::{Cluster, context, until_included};
 /// Clients that write while the node is away, one key a request.
 const WRITERS: usize = 256;
 /// Reads a second on each of two nodes, meanwhile.
-const READS: f64 = 1000.0;
-const READERS: usize = 8;
+pub(super) const READS: f64 = 1000.0;
+pub(super) const READERS: usize = 8;
 
 pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
     let directory = bench.directory()?;
@@ -59,10 +59,6 @@ pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
         .with("ops/s", ops as f64 / (caught_up - ready).as_secs_f64())
         .with("CPU µs/op", cpu * 1e6 / ops as f64);
     bench.report.add("a node comes back; CPU of all three", vec![row]);
-    let quantiles = |name: &str, latency: &Histogram<u64>| {
-        let ms = |quantile| latency.value_at_quantile(quantile) as f64 / 1e6;
-        Row::new(name).with("p50 ms", ms(0.5)).with("p99 ms", ms(0.99)).with("max ms", ms(1.0))
-    };
     let rows = vec![
         quantiles("a node that sends, before", &quiet.latency),
         quantiles("a node that sends, during", &during),
@@ -73,8 +69,14 @@ pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
+/// How long what was measured took.
+pub(super) fn quantiles(name: &str, latency: &Histogram<u64>) -> Row {
+    let ms = |quantile| latency.value_at_quantile(quantile) as f64 / 1e6;
+    Row::new(name).with("p50 ms", ms(0.5)).with("p99 ms", ms(0.99)).with("max ms", ms(1.0))
+}
+
 /// Reads from two nodes until `work` is done; the latencies of both.
-fn while_reading(
+pub(super) fn while_reading(
     first: &Workload,
     second: &Workload,
     work: impl FnOnce() -> Result<()>,

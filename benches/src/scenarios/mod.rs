@@ -9,6 +9,7 @@ mod overload;
 mod reads;
 mod siblings;
 mod tracing;
+mod transfer;
 mod values;
 mod writes;
 
@@ -35,6 +36,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "nodes", about: "writes on one or all of three nodes, until all have them", run: nodes::run_all },
     Scenario { name: "latency", about: "from acknowledgement to visible on another node", run: latency::run_all },
     Scenario { name: "catch-up", about: "a node that was away gets what it missed", run: catch_up::run_all },
+    Scenario { name: "transfer", about: "the same, when it missed more than logs go back", run: transfer::run_all },
     Scenario { name: "fan-out", about: "what an op costs with 3 to 50 nodes, and idle nodes", run: fan_out::run_all },
     Scenario {
         name: "keys",

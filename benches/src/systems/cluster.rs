@@ -23,7 +23,12 @@ pub struct Cluster {
 impl Cluster {
     /// Starts so many nodes with nothing in them.
     pub fn start(directory: &Path, nodes: usize, binary: &Path) -> Result<Self> {
-        let launches = Launch::cluster(directory, nodes)?;
+        Self::start_with(directory, nodes, binary, |launch| launch)
+    }
+
+    /// The same, with settings.
+    pub fn start_with(directory: &Path, nodes: usize, binary: &Path, set: impl Fn(Launch) -> Launch) -> Result<Self> {
+        let launches: Vec<Launch> = Launch::cluster(directory, nodes)?.into_iter().map(set).collect();
         let nodes = launches.iter().map(|launch| launch.start(binary)).collect::<Result<Vec<_>>>()?;
         let cluster = Self { launches, nodes };
         // One op from each: everybody has been heard by everybody.
