@@ -45,7 +45,7 @@
 //!
 //! The log is trimmed: of old ops, it has only the vector of what is gone, the *floor*. A peer that lacks ops under it gets
 //! this node's whole state, piece by piece, and from the log what comes behind; a node that got one goes on from the
-//! merged state ([`catching_up`], [`merging`]).
+//! merged state ([`catching_up`], [`merging`], [`filling`]).
 //!
 //! # Repeats
 //!
@@ -70,6 +70,7 @@
 mod catching_up;
 mod delivery;
 mod effect;
+mod filling;
 mod lacking;
 mod link;
 mod members;
@@ -93,6 +94,7 @@ pub use effect::{
     Adopted, Append, Checkpoint, Effect, Input, LinkId, LinkView, MonoMs, Now, Once, OpRange, PeerChange, Recovered,
     Replaces, RequestId, Send, Totals, View, Visible, Write, WriteError, Written,
 };
+pub use filling::{Filling, NotAState, PeerState};
 pub use merging::{LEAP, Merging};
 pub use message::{Answer, Echo, Push, Rejection, Statement};
 pub use op::{Entry, Key, Op, TraceContext, Value};

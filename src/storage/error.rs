@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::Identity;
-use crate::replica::Unreadable;
+use crate::replica::{NotAState, Unreadable};
 
 /// Something that could not be read or written. Nothing changed, except after a failed commit.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,12 @@ pub enum StorageError {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+impl From<NotAState> for StorageError {
+    fn from(error: NotAState) -> Self {
+        StorageError::Engine(error.to_string())
+    }
 }
 
 /// A directory that can't be used. Nothing in it was changed.

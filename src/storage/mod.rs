@@ -9,7 +9,6 @@ mod conformance;
 mod disk;
 mod error;
 mod files;
-mod filling;
 mod memory;
 mod oplog;
 
@@ -18,6 +17,8 @@ pub use error::{OpenError, StorageError};
 
 pub use memory::MemoryStorage;
 
+pub use crate::replica::PeerState;
+
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::causality::{Ancestry, Dot, Hlc, NodeId, VersionVector};
+use crate::causality::{Dot, Hlc, NodeId, VersionVector};
 use crate::replica::{Adopted, Append, Checkpoint, Key, KeyStates, OpRange, Siblings};
 
 /// Whose data a directory holds. Checked at every start.
@@ -93,15 +94,6 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
 
     /// Room on the disk.
     fn disk_space(&self) -> Result<DiskSpace, StorageError>;
-}
-
-/// A peer's state that is to be merged into this node's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerState {
-    /// All ops that it includes.
-    pub vector: VersionVector,
-    /// What the peer knows of incarnations.
-    pub ancestry: Ancestry,
 }
 
 /// A state being built, of which nothing is visible. Dropped before it is adopted, it leaves nothing behind.

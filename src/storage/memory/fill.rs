@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use super::{Disk, MemoryStorage, State};
 use crate::format;
-use crate::replica::{Adopted, Key, Siblings};
-use crate::storage::filling::Filling;
+use crate::replica::{Adopted, Filling, Key, Siblings};
 use crate::storage::{Fill, LogHold, PeerState, StorageError};
 
 pub(super) struct MemoryFill {

@@ -1,15 +1,43 @@
-//! Filling: what the keys of a merged state hold, and what belongs to it besides the keys. The same for every store.
+//! Filling: what the keys of a merged state hold, and what belongs to it besides the keys. The same for every store; where
+//! the keys are kept, and how, is the store's.
 
 use std::cmp::Ordering;
 
-use super::{PeerState, StorageError};
+use super::effect::{Adopted, Checkpoint, Totals};
+use super::merging::Merging;
+use super::op::{Entry, Key, Op};
+use super::siblings::Siblings;
 use crate::causality::{Ancestry, Coverage, Dot, Hlc, VersionVector};
-use crate::format::op::MAX_KEY_BYTES;
-use crate::replica::{Adopted, Checkpoint, Entry, Key, Merging, Op, Siblings, Totals};
+
+/// A peer's state that is to be merged into this node's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerState {
+    /// All ops that it includes.
+    pub vector: VersionVector,
+    /// What the peer knows of incarnations.
+    pub ancestry: Ancestry,
+}
+
+/// Parts of a peer's state that are not what they must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAState {
+    /// One after the last.
+    #[error("a part of a peer's state comes behind its end")]
+    BehindTheEnd,
+    /// One that does not go on where the one before ended, or is not sorted.
+    #[error("a part of a peer's state is out of order")]
+    OutOfOrder,
+    /// One with a key that has no name or no siblings.
+    #[error("a part of a peer's state has a key that can't be")]
+    NoSuchKey,
+    /// The last has not come yet.
+    #[error("a state is not whole: keys of the peer are missing")]
+    NotWhole,
+}
 
 /// A state between its begin and its adoption, without its keys.
 #[derive(Debug)]
-pub(super) struct Filling {
+pub struct Filling {
     merging: Merging,
     /// What the peer's state includes, and this node's when it began.
     covered: Coverage,
@@ -34,7 +62,7 @@ enum Through {
 
 impl Filling {
     /// This node's state has that vector, and was taken at `position` of its log.
-    pub(super) fn new(own: &VersionVector, position: u64, mut ancestry: Ancestry, peer: PeerState) -> Self {
+    pub fn new(own: &VersionVector, position: u64, mut ancestry: Ancestry, peer: PeerState) -> Self {
         for (origin, parents) in peer.ancestry.iter() {
             ancestry.insert(origin, parents);
         }
@@ -53,7 +81,7 @@ impl Filling {
     }
 
     /// Behind which key the next begin.
-    pub(super) fn through(&self) -> Option<&str> {
+    pub fn through(&self) -> Option<&str> {
         match &self.through {
             Through::Key(key) => Some(key),
             Through::Nothing | Through::All => None,
@@ -61,35 +89,35 @@ impl Filling {
     }
 
     /// How far it has this node's log.
-    pub(super) fn position(&self) -> u64 {
+    pub fn position(&self) -> u64 {
         self.position
     }
 
-    pub(super) fn ancestry(&self) -> &Ancestry {
+    /// What both nodes know of incarnations.
+    pub fn ancestry(&self) -> &Ancestry {
         &self.ancestry
     }
 
     /// Whether the peer's next keys can be these, up to `through`.
-    pub(super) fn check(&self, keys: &[(Key, Siblings)], through: Option<&str>) -> Result<(), StorageError> {
-        let refuse = |problem: &str| Err(StorageError::Engine(format!("a part of a peer's state {problem}")));
+    pub fn check(&self, keys: &[(Key, Siblings)], through: Option<&str>) -> Result<(), NotAState> {
         if self.through == Through::All {
-            return refuse("comes behind its end");
+            return Err(NotAState::BehindTheEnd);
         }
         let (first, last) = (keys.first().map(|(key, _)| &**key), keys.last().map(|(key, _)| &**key));
         let is_in_order = keys.is_sorted_by(|(left, _), (right, _)| left < right)
             && (self.through().is_none() || first.is_none_or(|first| self.through() < Some(first)))
             && through.is_none_or(|through| last <= Some(through) && self.through() <= Some(through));
         if !is_in_order {
-            return refuse("is out of order");
+            return Err(NotAState::OutOfOrder);
         }
-        if keys.iter().any(|(key, siblings)| key.is_empty() || key.len() > MAX_KEY_BYTES || siblings.is_empty()) {
-            return refuse("has a key that can't be");
+        if keys.iter().any(|(key, siblings)| key.is_empty() || siblings.is_empty()) {
+            return Err(NotAState::NoSuchKey);
         }
         Ok(())
     }
 
     /// Merges this node's keys of a part and the peer's, both in order; tells `found` all that have siblings then.
-    pub(super) fn merge<E>(
+    pub fn merge<E>(
         &mut self,
         own: impl Iterator<Item = Result<(Key, Siblings), E>>,
         theirs: Vec<(Key, Siblings)>,
@@ -117,22 +145,17 @@ impl Filling {
     }
 
     /// That all keys are there.
-    pub(super) fn check_whole(&self) -> Result<(), StorageError> {
-        match self.through {
-            Through::All => Ok(()),
-            Through::Nothing | Through::Key(_) => {
-                Err(StorageError::Engine("a state is not whole: keys of the peer are missing".to_owned()))
-            }
-        }
+    pub fn check_whole(&self) -> Result<(), NotAState> {
+        if self.through == Through::All { Ok(()) } else { Err(NotAState::NotWhole) }
     }
 
     /// Whether what this op did is in the peer's state.
-    pub(super) fn covers(&self, dot: Dot) -> bool {
+    pub fn covers(&self, dot: Dot) -> bool {
         self.covered.covers(dot)
     }
 
     /// Does with a key what an op of this node's log did that the peer's state does not cover.
-    pub(super) fn apply(&mut self, position: u64, op: &Op, entry: &Entry, siblings: &mut Siblings) {
+    pub fn apply(&mut self, position: u64, op: &Op, entry: &Entry, siblings: &mut Siblings) {
         self.totals.remove(siblings);
         siblings.apply(op.dot, op.hlc, position, entry);
         if siblings.len() > 1 {
@@ -143,18 +166,18 @@ impl Filling {
     }
 
     /// Takes note of an op of this node's log, once its entries are applied.
-    pub(super) fn advance(&mut self, op: &Op) {
+    pub fn advance(&mut self, op: &Op) {
         self.ancestry.insert(op.dot.origin, &op.parents);
         self.ancestry.advance(&mut self.vector, op.dot);
     }
 
     /// It has this node's log up to there.
-    pub(super) fn reached(&mut self, position: u64) {
+    pub fn reached(&mut self, position: u64) {
         self.position = position;
     }
 
     /// What is adopted with it by a node whose own state is `own` and whose log does not have what `floor` includes.
-    pub(super) fn adopted(&self, own: &Checkpoint, floor: &VersionVector) -> Adopted {
+    pub fn adopted(&self, own: &Checkpoint, floor: &VersionVector) -> Adopted {
         let missed = self.theirs.entries().filter(|dot| !self.ancestry.covers(&own.vector, *dot)).collect();
         let mut floor = floor.clone();
         self.ancestry.join(&mut floor, &missed);
