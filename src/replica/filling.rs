@@ -149,13 +149,18 @@ impl Filling {
         if self.through == Through::All { Ok(()) } else { Err(NotAState::NotWhole) }
     }
 
-    /// Whether what this op did is in the peer's state.
-    pub fn covers(&self, dot: Dot) -> bool {
+    /// Whether what this op did is in the state as it was merged.
+    fn covers(&self, dot: Dot) -> bool {
         self.covered.covers(dot)
     }
 
-    /// Does with a key what an op of this node's log did that the peer's state does not cover.
+    /// Does with a key what an op of this node's log did. What one did that the peer's state covers is there already, but its
+    /// sibling keeps the place at which it arrived here.
     pub fn apply(&mut self, position: u64, op: &Op, entry: &Entry, siblings: &mut Siblings) {
+        if self.covers(op.dot) {
+            siblings.arrived(op.dot, position);
+            return;
+        }
         self.totals.remove(siblings);
         siblings.apply(op.dot, op.hlc, position, entry);
         if siblings.len() > 1 {
@@ -167,8 +172,10 @@ impl Filling {
 
     /// Takes note of an op of this node's log, once its entries are applied.
     pub fn advance(&mut self, op: &Op) {
-        self.ancestry.insert(op.dot.origin, &op.parents);
-        self.ancestry.advance(&mut self.vector, op.dot);
+        if !self.covers(op.dot) {
+            self.ancestry.insert(op.dot.origin, &op.parents);
+            self.ancestry.advance(&mut self.vector, op.dot);
+        }
     }
 
     /// It has this node's log up to there.
@@ -198,5 +205,41 @@ fn next_side<E>(own: Option<&Result<(Key, Siblings), E>>, theirs: Option<&(Key, 
         (Some(_), None) | (Some(Err(_)), _) => Some(Ordering::Less),
         (None, Some(_)) => Some(Ordering::Greater),
         (Some(Ok((own, _))), Some((theirs, _))) => Some(own.cmp(theirs)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causality::{Incarnation, NodeId, Origin};
+    use crate::replica::Sibling;
+
+    #[test]
+    fn what_the_peer_has_too_and_came_meanwhile_keeps_its_place_here() {
+        let dot = Origin::new(NodeId(1), Incarnation(7)).dot(1);
+        let (key, hlc): (Key, Hlc) = ("k".into(), Hlc(5));
+        let theirs = VersionVector::from_iter([dot]);
+        let peer = PeerState { vector: theirs.clone(), ancestry: Ancestry::new() };
+        let mut filling = Filling::new(&VersionVector::new(), 3, Ancestry::new(), peer);
+        let held = Siblings::new(vec![Sibling { dot, hlc, arrival: 9, value: "v".into() }]);
+        let none = std::iter::empty::<Result<(Key, Siblings), NotAState>>();
+        let mut found = Vec::new();
+        let keep = |key, siblings| {
+            found.push((key, siblings));
+            Ok(())
+        };
+        filling.merge(none, vec![(key.clone(), held)], None, keep).unwrap();
+        let (_, mut siblings) = found.pop().expect("it was merged");
+        let entry = Entry { key, value: Some("v".into()), replaces: Vec::new() };
+        let (parents, deps, entries) = (Vec::new(), Vec::new(), vec![entry.clone()]);
+        let op = Op { dot, parents, deps, hlc, entries, trace: None, idempotency_key: None };
+        filling.apply(4, &op, &entry, &mut siblings);
+        filling.advance(&op);
+        let arrivals: Vec<u64> = siblings.iter().map(|sibling| sibling.arrival).collect();
+        assert_eq!(arrivals, [4]);
+        let adopted =
+            filling.adopted(&Checkpoint { vector: theirs.clone(), ..Checkpoint::default() }, &VersionVector::new());
+        assert_eq!(adopted.checkpoint.totals, Totals { keys: 1, conflicts: 0, siblings: 1 });
+        assert_eq!((adopted.checkpoint.vector, adopted.floor), (theirs, VersionVector::new()));
     }
 }

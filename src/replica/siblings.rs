@@ -67,6 +67,12 @@ impl Siblings {
         self.0.iter().max_by_key(|sibling| (sibling.hlc, sibling.dot))
     }
 
+    /// Has the sibling that an op wrote, if it is there, at that place in the order of arrival.
+    pub fn arrived(&mut self, dot: Dot, arrival: u64) {
+        self.0.iter_mut().filter(|sibling| sibling.dot == dot).for_each(|sibling| sibling.arrival = arrival);
+        self.0.sort_by_key(|sibling| (sibling.arrival, sibling.dot));
+    }
+
     /// Applies one entry of the op `dot`: drops what it replaces, adds its value if it has one.
     pub fn apply(&mut self, dot: Dot, hlc: Hlc, arrival: u64, entry: &Entry) {
         self.0.retain(|sibling| !entry.replaces.contains(&sibling.dot));

@@ -69,9 +69,6 @@ impl Fill for MemoryFill {
         let mut brought = 0;
         for op in disk.log.after(self.filling.position()) {
             brought += 1;
-            if self.filling.covers(op.dot) {
-                continue;
-            }
             let position = op.position;
             let op = format::op::decode(&op.bytes).map_err(|error| StorageError::damaged(op.dot, error))?;
             for entry in &op.entries {
