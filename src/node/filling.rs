@@ -36,6 +36,8 @@ pub(super) struct Filling {
 
 struct Open {
     transfer: u64,
+    /// The run of the sender. Two may have one id.
+    boot: u64,
     fill: Box<dyn Fill>,
     /// All up to this key is there.
     through: Option<Key>,
@@ -113,10 +115,10 @@ impl Filling {
         view: &View,
         storage: &dyn Storage,
     ) -> Result<Option<Taken>, StorageError> {
-        let sender = piece.push.sender.node;
+        let (sender, boot) = (piece.push.sender.node, piece.push.sender.boot);
         match open {
             Some(filling) if filling.transfer == piece.transfer => return Ok(None),
-            Some(filling) if filling.progress.peer != sender && filling.heard.elapsed() < SILENT => {
+            Some(filling) if filling.boot != boot && filling.heard.elapsed() < SILENT => {
                 return Ok(Some(Taken::Busy { with: filling.progress.peer }));
             }
             _ => {}
@@ -132,7 +134,7 @@ impl Filling {
         *open = None;
         let fill = storage.begin_fill(PeerState { vector: vector.clone(), ancestry: ancestry.clone() })?;
         let progress = StateProgress { peer: sender, began: wall_now(), keys: 0, bytes: 0, all_keys: *keys };
-        *open = Some(Open { transfer: piece.transfer, fill, through: None, heard: Instant::now(), progress });
+        *open = Some(Open { transfer: piece.transfer, boot, fill, through: None, heard: Instant::now(), progress });
         Ok(None)
     }
 

@@ -10,6 +10,7 @@ struct Peer {
     node: NodeId,
     storage: MemoryStorage,
     transfer: u64,
+    boot: u64,
 }
 
 impl Peer {
@@ -24,7 +25,7 @@ impl Peer {
             running.handle.write(write(key, value)).await.unwrap();
         }
         tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
-        Self { node: NodeId(id), storage, transfer }
+        Self { node: NodeId(id), storage, transfer, boot: u64::from(id) }
     }
 
     fn vector(&self) -> VersionVector {
@@ -38,7 +39,7 @@ impl Peer {
         let decode =
             |(key, bytes): (String, bytes::Bytes)| (key.into(), crate::format::siblings::decode(&bytes).unwrap());
         let statement =
-            Statement { node: self.node, boot: 1, number: 1, vector: self.vector(), protocol: Protocol::OWN };
+            Statement { node: self.node, boot: self.boot, number: 1, vector: self.vector(), protocol: Protocol::OWN };
         let push = Push { cluster: "test".into(), to: Some(NodeId(0)), sender: statement, ops: vec![], echo: None };
         let recovered = self.storage.recovered();
         let head =
@@ -114,6 +115,18 @@ async fn one_peer_fills_a_node_at_a_time_and_may_begin_again() {
     let again = Peer { transfer: 9, ..one };
     assert_eq!(give(&node, again.piece(None, 1)).await, up_to("a"));
     assert_eq!(give(&node, Peer { transfer: 7, ..again }.piece(Some("a"), 1)).await, Taken::UpTo(None));
+    tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_two_that_run_under_one_id_the_first_fills_a_node() {
+    let one = Peer::of(1, 7, &[("a", "1"), ("b", "2")]).await;
+    let copy = Peer { transfer: 8, boot: 9, ..Peer::of(1, 7, &[("a", "1"), ("b", "3")]).await };
+    let running = start_on(Arc::default(), ROOMY);
+    let node = running.handle.clone();
+    assert_eq!(give(&node, one.piece(None, 1)).await, up_to("a"));
+    assert_eq!(give(&node, copy.piece(None, 1)).await, Taken::Busy { with: one.node });
+    assert_eq!(give(&node, one.piece(Some("a"), 1)).await, Taken::All, "else neither got to its end");
     tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
 }
 

@@ -98,9 +98,7 @@ pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
 /// How many keys came to a node with a state.
 fn received(node: &Node) -> Result<u64> {
     let metrics = String::from_utf8(client::get(node.port, "/metrics")?.body)?;
-    let line = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix("causeway_state_transfer_received_keys_total "));
+    let line = metrics.lines().find_map(|line| line.strip_prefix("causeway_state_transfer_received_keys_total "));
     Ok(line.context("a metric is missing")?.trim().parse::<f64>()? as u64)
 }
 
