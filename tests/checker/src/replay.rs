@@ -102,7 +102,7 @@ impl<'m, 'a> Replay<'m, 'a> {
             hazes: vec![Vec::new(); model.keys.len()],
             touched: Vec::new(),
             fresh: Vec::new(),
-            arrivals: Arrivals::new(model.writes.len()),
+            arrivals: Arrivals::default(),
         }
     }
 

@@ -1,58 +1,57 @@
-//! Arrival order: in one life of a volume a write has one place in its node's order of arrival, and no other write has
-//! it; siblings are listed in that order, and a plain read shows the last.
+//! Arrival order: in one life of a volume a write has one place in its node's order of arrival of a key, and no other write
+//! of the key has it; siblings are listed in that order, and a plain read shows the last. (Writes of different keys that
+//! came with another node's whole state may have the same place.)
 //!
 //! "What a node's feed said before a crash is a prefix of what it says after": the prefix property of logs, as in
 //! Burckhardt's "Principles of Eventual Consistency" (2014), of one node.
+
+use std::collections::BTreeMap;
 
 use crate::model::{Model, PHANTOM, ShownRecord};
 use crate::replay::{Alive, Station};
 use crate::report::{Property, Verdict};
 
 /// The places that are known in one life.
+#[derive(Default)]
 pub(crate) struct Arrivals {
-    /// By write: the number of the life, the place, and the event that said so.
-    of_write: Vec<(u32, u64, u32)>,
-    /// Place and write, as listed.
-    listed: Vec<(u64, u32, u32)>,
-    life: u32,
+    /// By key and write: the place, and the event that said so.
+    of_write: BTreeMap<(u32, u32), (u64, u32)>,
+    /// Key, place, write and event, as listed.
+    listed: Vec<(u32, u64, u32, u32)>,
 }
 
 impl Arrivals {
-    pub(crate) fn new(writes: usize) -> Self {
-        Self { of_write: vec![(0, 0, 0); writes], listed: Vec::new(), life: 0 }
-    }
-
     /// Collects the places that the states of a new life tell, and checks them.
     pub(crate) fn collect(&mut self, model: &Model<'_>, stations: &[Station], verdict: &mut Verdict) {
-        self.life += 1;
+        self.of_write.clear();
         self.listed.clear();
         for station in stations {
             let Some((_, states)) = station.states else { continue };
             for state in model.states(states) {
                 let shown = model.shown(state.shown);
-                self.take(model, station.event, shown, verdict);
+                self.take(model, station.event, state.key, shown, verdict);
                 check_list(model, station.event, state.key, shown, verdict);
             }
         }
         self.listed.sort_unstable();
-        for pair in self.listed.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
-            let [(place, one, first), (_, other, second)] = [pair[0], pair[1]];
+        for pair in self.listed.windows(2).filter(|pair| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1)) {
+            let [(_, place, one, first), (_, _, other, second)] = [pair[0], pair[1]];
             verdict.fail(Property::ArrivalOrder, &[first as usize, second as usize], || {
                 format!("{} and {} both arrived as number {place}", model.write_text(one), model.write_text(other))
             });
         }
     }
 
-    fn take(&mut self, model: &Model<'_>, event: u32, shown: &[ShownRecord], verdict: &mut Verdict) {
+    fn take(&mut self, model: &Model<'_>, event: u32, key: u32, shown: &[ShownRecord], verdict: &mut Verdict) {
         for shown in shown {
             let Some(detail) = shown.detail.filter(|_| shown.write != PHANTOM) else { continue };
             verdict.count(Property::ArrivalOrder, 1);
-            let known = &mut self.of_write[shown.write as usize];
-            if known.0 != self.life {
-                *known = (self.life, detail.arrival, event);
-                self.listed.push((detail.arrival, shown.write, event));
-            } else if known.1 != detail.arrival {
-                let (_, before, first) = *known;
+            let known = self.of_write.entry((key, shown.write)).or_insert_with(|| {
+                self.listed.push((key, detail.arrival, shown.write, event));
+                (detail.arrival, event)
+            });
+            if known.0 != detail.arrival {
+                let (before, first) = *known;
                 verdict.fail(Property::ArrivalOrder, &[first as usize, event as usize], || {
                     let write = model.write_text(shown.write);
                     format!("{write} arrived as number {before}, and then as number {}", detail.arrival)
@@ -61,9 +60,8 @@ impl Arrivals {
         }
     }
 
-    fn of(&self, write: u32) -> Option<u64> {
-        let (life, arrival, _) = self.of_write[write as usize];
-        (life == self.life).then_some(arrival)
+    fn of(&self, key: u32, write: u32) -> Option<(u64, u32)> {
+        self.of_write.get(&(key, write)).copied()
     }
 
     /// Checks that a plain read of a key shows the sibling that arrived last, if the places of all are known.
@@ -71,17 +69,20 @@ impl Arrivals {
         &self,
         model: &Model<'_>,
         event: u32,
+        key: u32,
         alive: &[Alive],
         shown: u32,
         verdict: &mut Verdict,
     ) {
-        let later = |last: (u64, u32), alive: &Alive| Some(last.max((self.of(alive.write)?, alive.write)));
+        let later = |last: (u64, u32), alive: &Alive| Some(last.max((self.of(key, alive.write)?.0, alive.write)));
         let Some(last) = alive.iter().try_fold((0, shown), later) else { return };
         verdict.count(Property::ArrivalOrder, 1);
         if last.1 != shown {
-            verdict.fail(Property::ArrivalOrder, &[event as usize, self.of_write[last.1 as usize].2 as usize], || {
-                format!("{} is shown, but {} arrived later", model.write_text(shown), model.write_text(last.1))
-            });
+            verdict.fail(
+                Property::ArrivalOrder,
+                &[event as usize, self.of(key, last.1).map_or(event, |of| of.1) as usize],
+                || format!("{} is shown, but {} arrived later", model.write_text(shown), model.write_text(last.1)),
+            );
         }
     }
 }

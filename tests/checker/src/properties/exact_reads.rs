@@ -41,7 +41,7 @@ pub(crate) fn check(replay: &mut Replay<'_, '_>, station: &Station, verdict: &mu
             (Some(difference), _) => tell(replay, station, states, state.key, difference, verdict),
             (None, [shown]) if resolve == Resolve::Arrival && is_sure_of(replay.alive(state.key), state, shown) => {
                 let alive = replay.alive(state.key);
-                replay.arrivals.check_shown(model, station.event, alive, shown.write, verdict);
+                replay.arrivals.check_shown(model, station.event, state.key, alive, shown.write, verdict);
             }
             (None, _) => {}
         }
