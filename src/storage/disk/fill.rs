@@ -17,8 +17,7 @@ use super::record;
 use super::snapshot::DiskSnapshot;
 use crate::causality::VersionVector;
 use crate::format;
-use crate::replica::{Adopted, Checkpoint, Key, Siblings};
-use crate::storage::filling::Filling;
+use crate::replica::{Adopted, Checkpoint, Filling, Key, Siblings};
 use crate::storage::oplog::{self, OpLog};
 use crate::storage::{BatchLimit, Fill, LogHold, LogHolds, PeerState, Snapshot, StorageError, StoredOp};
 
@@ -93,10 +92,7 @@ impl DiskFill {
         let instant = engine.now();
         let mut states: BTreeMap<Key, Siblings> = BTreeMap::new();
         let (mut records, mut conflicts) = (Vec::new(), ConflictChanges::default());
-        for StoredOp { position, dot, bytes } in ops {
-            if filling.covers(*dot) {
-                continue;
-            }
+        for StoredOp { position, bytes, .. } in ops {
             let op = format::op::decode(bytes).map_err(|error| oplog::unreadable(*position, error))?;
             for entry in &op.entries {
                 let mut siblings = match states.remove(&entry.key) {

@@ -1,16 +1,16 @@
 //! Machines: a volume, a clock, and the process that runs there, if any.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use causeway::causality::{NodeId, WallMs};
 use causeway::replica::{Append, MonoMs, Now, Replica, ReplicaOptions, RequestId, Seed};
 use fastrand::Rng;
 
 use crate::Micros;
-use crate::network::Letter;
 use crate::schedule::Settings;
 use crate::volume::{Commit, Volume};
 use crate::world::Happening;
+use crate::world::states::{Adoption, Filled, Sending, Waiting};
 
 /// When simulations begin, for wall clocks.
 const BEGIN_MS: i64 = 1_800_000_000_000;
@@ -40,6 +40,8 @@ pub struct Machine {
     /// Since when it may be trusted with names of writes: they are lost with the volume, and when the clock was put
     /// forward they seem too old at the next start.
     pub remembers_since: Micros,
+    /// What became of its volume that was not filled since.
+    pub replaced: Option<&'static str>,
     /// Decides how long commits take and what becomes of them at a crash.
     pub rng: Rng,
     boots: u64,
@@ -71,7 +73,19 @@ pub struct Process {
     /// Writes that wait for their answer: the client's request.
     pub writes: BTreeMap<RequestId, usize>,
     /// Pushes that wait for theirs.
-    pub pushes: BTreeMap<RequestId, Letter>,
+    pub pushes: BTreeMap<RequestId, Waiting>,
+    /// Its state on the way to a peer, for each link.
+    pub sending: Vec<Option<Sending>>,
+    /// How often a piece of its state was sent to a peer that could have had ops.
+    pub needless_pieces: u64,
+    /// The state of a peer that is coming in.
+    pub filling: Option<Filled>,
+    /// A state that came in and waits until nothing else is on its way to the disk, or is being adopted.
+    pub adoption: Option<Adoption>,
+    /// Writes and pushes that came meanwhile.
+    pub held_back: VecDeque<Happening>,
+    /// When to see whether the log can be trimmed.
+    pub next_trim: Micros,
     /// The try under way on each link.
     pub tries: Vec<Option<u64>>,
     /// Clients' requests that wait for their context.
@@ -97,6 +111,7 @@ impl Machine {
             skew_ms: 0,
             frozen: None,
             remembers_since: 0,
+            replaced: None,
             rng: Rng::with_seed(seed ^ (index as u64 + 1) << 32),
             boots: 0,
         }
@@ -107,7 +122,7 @@ impl Machine {
         self.boots += 1;
         let boot = (index as u64 + 1) << 32 | self.boots;
         let peers: Vec<_> = peers(self.node, settings.nodes).map(|peer| Some(NodeId(peer as u32))).collect();
-        let tries = vec![None; peers.len()];
+        let (tries, sending) = (vec![None; peers.len()], peers.iter().map(|_| None).collect());
         let mut options = ReplicaOptions::new("simulated", self.node, peers);
         options.max_waiting_ops = settings.waiting_ops;
         options.max_siblings = settings.siblings;
@@ -121,6 +136,12 @@ impl Machine {
             is_committing: false,
             writes: BTreeMap::new(),
             pushes: BTreeMap::new(),
+            sending,
+            needless_pieces: 0,
+            filling: None,
+            adoption: None,
+            held_back: VecDeque::new(),
+            next_trim: 0,
             tries,
             waiting: Vec::new(),
             most_waiting: 0,

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use causeway::causality::Dot;
-use causeway::replica::LinkId;
+use causeway::replica::{Key, LinkId};
 use fastrand::Rng;
 
 use crate::Micros;
@@ -24,8 +24,19 @@ pub struct Letter {
     pub number: u64,
     /// The last op of each origin in it.
     pub carried: Vec<Dot>,
+    /// What it is.
+    pub kind: Kind,
     /// As the formats write it down.
     pub bytes: Arc<[u8]>,
+}
+
+/// What a letter can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A push.
+    Push,
+    /// A piece of the sender's state, of the transfer of that name, which begins behind a key.
+    Piece(u64, Option<Key>),
 }
 
 /// The ways between machines.
@@ -35,7 +46,7 @@ pub struct Network {
     pub routes: Vec<usize>,
     rng: Rng,
     settings: Settings,
-    old: VecDeque<(usize, Arc<[u8]>)>,
+    old: VecDeque<(usize, Kind, Arc<[u8]>)>,
 }
 
 impl Network {
@@ -65,10 +76,20 @@ impl Network {
         !self.cut.contains(&(from, to))
     }
 
+    /// Whether nothing reaches a machine from any other.
+    pub fn is_cut_off(&self, machine: usize) -> bool {
+        (0..self.settings.nodes).all(|other| other == machine || !self.is_open(other, machine))
+    }
+
     /// From now on nothing is lost, nothing comes twice, and addresses lead where they should.
     pub fn calm(&mut self) {
         (self.settings.loss, self.settings.twice) = (0, 0);
-        self.routes.sort();
+        self.restore_addresses();
+    }
+
+    /// Addresses lead where they should.
+    pub fn restore_addresses(&mut self) {
+        self.routes = (0..self.settings.nodes).collect();
     }
 
     /// How long each copy of a message takes: none when it is lost, two when it comes twice.
@@ -81,16 +102,20 @@ impl Network {
     }
 
     /// Keeps a push that might come again much later.
-    pub fn remember(&mut self, to: usize, bytes: Arc<[u8]>) {
+    pub fn remember(&mut self, to: usize, kind: Kind, bytes: Arc<[u8]>) {
         if self.old.len() == KEPT {
             self.old.pop_front();
         }
-        self.old.push_back((to, bytes));
+        self.old.push_back((to, kind, bytes));
     }
 
     /// An old push to this machine.
-    pub fn old_push(&mut self, to: usize) -> Option<Arc<[u8]>> {
-        let pushes: Vec<_> = self.old.iter().filter(|(receiver, _)| *receiver == to).collect();
-        if pushes.is_empty() { None } else { Some(pushes[self.rng.usize(0..pushes.len())].1.clone()) }
+    pub fn old_push(&mut self, to: usize) -> Option<(Kind, Arc<[u8]>)> {
+        let pushes: Vec<_> = self.old.iter().filter(|(receiver, ..)| *receiver == to).collect();
+        if pushes.is_empty() {
+            return None;
+        }
+        let (_, kind, bytes) = pushes[self.rng.usize(0..pushes.len())];
+        Some((kind.clone(), bytes.clone()))
     }
 }

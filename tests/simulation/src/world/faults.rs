@@ -6,9 +6,9 @@ use causeway::causality::WallMs;
 use causeway::format::frame;
 use causeway_checker::history::Volume as VolumeOf;
 
-use super::World;
+use super::{Happening, World};
 use crate::machine::{DiskFault, Machine};
-use crate::network::Letter;
+use crate::network::{Kind, Letter};
 use crate::schedule::Fault;
 use crate::volume::Volume;
 
@@ -61,14 +61,17 @@ impl World {
             Fault::Wipe(machine) => {
                 self.record.coverage.count("volume wiped");
                 self.replace_volume(machine, Volume::default(), VolumeOf::Empty);
+                self.machines[machine].replaced = Some("wiped volume filled");
             }
             Fault::Twin(machine) => self.start_twin(machine),
             Fault::SwapAddresses(a, b) => {
                 self.record.coverage.count("addresses swapped");
                 self.network.routes.swap(a, b);
             }
-            Fault::RestoreAddresses => self.network.routes.sort(),
+            Fault::RestoreAddresses => self.network.restore_addresses(),
             Fault::Replay(machine) => self.replay(machine),
+            Fault::ReachTwin(machine) => self.reach_twin(machine),
+            Fault::Ambush(left, point, blow, length) => self.lie_in_wait(left, point, blow, length),
         }
     }
 
@@ -85,13 +88,14 @@ impl World {
 
     pub(super) fn kill(&mut self, machine: usize, what: &'static str) {
         self.note_end_of_twin(machine);
+        let now = self.now;
         let Machine { process, volume, unsure, paused, disk_fault, rng, .. } = &mut self.machines[machine];
-        let Some(process) = process.take() else { return };
+        let Some(mut process) = process.take() else { return };
         self.record.coverage.count(what);
         (*paused, *disk_fault) = (None, None);
         let coverage = &mut self.record.coverage;
         if let Some(commit) = unsure.take().filter(|_| rng.bool()) {
-            volume.apply(&commit);
+            volume.apply(&commit, now);
         }
         if let Some(commit) = &process.committing {
             match rng.u8(0..3) {
@@ -105,12 +109,17 @@ impl World {
                 }
                 _ => {
                     coverage.count("unsynced commit kept");
-                    volume.apply(commit);
+                    volume.apply(commit, now);
                 }
             }
         }
+        self.crash_while_adopting(machine, process.adoption.take());
         self.record.down(self.now, machine);
-        let requests = process.writes.into_values().chain(process.waiting).collect();
+        let held_back = process.held_back.into_iter().filter_map(|happening| match happening {
+            Happening::Asked(index) => Some(index),
+            _ => None,
+        });
+        let requests = process.writes.into_values().chain(process.waiting).chain(held_back).collect();
         self.broken(requests);
     }
 
@@ -161,6 +170,9 @@ impl World {
         let Some((taken, volume)) = self.machines[machine].backup.clone() else { return };
         self.record.coverage.count("older copy restored");
         self.replace_volume(machine, volume, VolumeOf::Copy { taken });
+        let is_cut_off = self.network.is_cut_off(machine);
+        let what = if is_cut_off { "older copy filled that was cut off" } else { "older copy filled" };
+        self.machines[machine].replaced = Some(what);
     }
 
     fn replace_volume(&mut self, machine: usize, volume: Volume, kind: VolumeOf) {
@@ -182,11 +194,21 @@ impl World {
         self.start(twin, VolumeOf::Copy { taken: self.now });
     }
 
+    fn reach_twin(&mut self, machine: usize) {
+        let node = self.machines[machine].node;
+        let twin = (self.settings.nodes..self.machines.len()).find(|twin| self.machines[*twin].node == node);
+        let address = node.0 as usize;
+        if let Some(twin) = twin {
+            self.record.coverage.count("copy reached at the address");
+            self.network.routes[address] = twin;
+        }
+    }
+
     fn replay(&mut self, machine: usize) {
-        let Some(bytes) = self.network.old_push(machine) else { return };
-        self.record.coverage.count("old push again");
+        let Some((kind, bytes)) = self.network.old_push(machine) else { return };
+        self.record.coverage.count(if kind == Kind::Push { "old push again" } else { "old piece again" });
         let (sender, link) = ((machine, 0), causeway::replica::LinkId(0));
-        let letter = Letter { sender, link, number: 0, carried: Vec::new(), bytes };
-        self.after(0, super::Happening::Push(machine, letter));
+        let letter = Letter { sender, link, number: 0, carried: Vec::new(), kind, bytes };
+        self.after(0, Happening::Push(machine, letter));
     }
 }

@@ -71,10 +71,14 @@ impl World {
 
     fn note_bounds(&mut self, machine: usize) {
         let Some(process) = &self.machines[machine].process else { return };
-        let (value, limit) = (process.most_waiting as u64, self.settings.waiting_ops as u64);
-        let bound =
-            Bound { at: self.now, node: machine as u32, what: "ops in the delivery buffer".into(), value, limit };
-        self.record.history.push(Event::Bound(bound));
+        let bounds = [
+            ("ops in the delivery buffer", process.most_waiting as u64, self.settings.waiting_ops as u64),
+            ("pieces of a state to a peer that lacks nothing but what the log has", process.needless_pieces, 0),
+        ];
+        for (what, value, limit) in bounds {
+            let bound = Bound { at: self.now, node: machine as u32, what: what.into(), value, limit };
+            self.record.history.push(Event::Bound(bound));
+        }
     }
 
     fn note_final(&mut self, node: usize) {

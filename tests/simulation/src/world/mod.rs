@@ -4,21 +4,24 @@ mod faults;
 mod finish;
 mod replication;
 mod requests;
+pub mod states;
 mod twins;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
-use causeway::causality::NodeId;
-use causeway::replica::{Effect, Input, TICK_MS};
+use causeway::causality::{NodeId, VersionVector};
+use causeway::format::state::StatePiece;
+use causeway::replica::{Adopted, Answer, Effect, Input, TICK_MS};
 use causeway_checker::history::Volume as VolumeOf;
 
 use crate::Micros;
 use crate::machine::{DiskFault, Machine};
 use crate::network::{Letter, Network};
 use crate::recorder::{Record, short_dot, short_dots};
-use crate::schedule::{Action, Schedule, Settings};
+use crate::schedule::{Action, Fault, Schedule, Settings};
 use crate::session::{Request, Session};
 use crate::volume::Commit;
 
@@ -36,8 +39,18 @@ pub enum Happening {
     Synced(usize, u64),
     /// The process hears of that.
     Committed(usize, u64, Result<u64, ()>),
-    /// A push reaches a machine.
+    /// The process hears that its log was trimmed, up to this.
+    Trimmed(usize, u64, VersionVector),
+    /// A push, or a piece of a state, reaches a machine.
     Push(usize, Letter),
+    /// A piece of a state whose push was answered like that is to be taken in.
+    PieceWritten(usize, u64, Letter, Rc<StatePiece>, Answer),
+    /// The disk is through with putting a state into the place of the old one.
+    Switched(usize, u64),
+    /// The process hears of that.
+    Adopted(usize, u64, Result<Box<Adopted>, ()>),
+    /// Something goes wrong, or is mended, that no step says.
+    Fault(Fault),
     /// What became of a push reaches its sender: the answer's bytes, or a connection that was refused.
     Pushed(Letter, Option<Vec<u8>>),
     /// A push's sender has waited long enough.
@@ -73,6 +86,7 @@ pub struct World {
     next_value: u64,
     keys: Vec<causeway::replica::Key>,
     clients: fastrand::Rng,
+    ambushes: Vec<states::Ambush>,
     record: Record,
     is_over: bool,
     healed: bool,
@@ -135,6 +149,7 @@ impl World {
             next_value: 0,
             keys: (0..settings.keys).map(|key| format!("k{key}").into()).collect(),
             clients: fastrand::Rng::with_seed(seed ^ 0x0063_6c69),
+            ambushes: Vec::new(),
             record: Record::new(traced),
             is_over: false,
             healed: false,
@@ -174,7 +189,15 @@ impl World {
             Happening::Committed(machine, boot, outcome) if self.runs(machine, boot) => {
                 self.committed(machine, outcome);
             }
-            Happening::Tick(..) | Happening::Synced(..) | Happening::Committed(..) => {}
+            Happening::Trimmed(machine, boot, floor) if self.runs(machine, boot) => self.trimmed(machine, floor),
+            Happening::PieceWritten(machine, boot, letter, piece, answer) if self.runs(machine, boot) => {
+                self.piece_written(machine, letter, &piece, answer);
+            }
+            Happening::Switched(machine, boot) if self.runs(machine, boot) => self.switched(machine, boot),
+            Happening::Adopted(machine, boot, outcome) if self.runs(machine, boot) => self.adopted(machine, outcome),
+            Happening::Tick(..) | Happening::Synced(..) | Happening::Committed(..) | Happening::Trimmed(..) => {}
+            Happening::PieceWritten(..) | Happening::Switched(..) | Happening::Adopted(..) => {}
+            Happening::Fault(fault) => self.fault(&fault),
             Happening::Push(machine, letter) => self.push_arrives(machine, letter),
             Happening::Pushed(letter, answer) => self.answer_arrives(&letter, answer),
             Happening::GiveUp(letter) => self.give_up(&letter),
@@ -194,6 +217,10 @@ impl World {
             Happening::Tick(machine, _)
             | Happening::Synced(machine, _)
             | Happening::Committed(machine, ..)
+            | Happening::Trimmed(machine, ..)
+            | Happening::PieceWritten(machine, ..)
+            | Happening::Switched(machine, ..)
+            | Happening::Adopted(machine, ..)
             | Happening::Push(machine, _) => Some(*machine),
             Happening::Pushed(letter, _) | Happening::GiveUp(letter) => Some(letter.sender.0),
             Happening::Asked(request) | Happening::ContextDeadline(request) => {
@@ -206,6 +233,9 @@ impl World {
     fn start(&mut self, machine: usize, volume: VolumeOf) {
         let (now, settings) = (self.now, self.settings.clone());
         self.machines[machine].start(machine, &settings, now);
+        if self.machines[machine].volume.is_trimmed() {
+            self.record.coverage.count("start with a trimmed log");
+        }
         self.record.up(now, machine, volume);
         let vector = self.machines[machine].volume.vector();
         self.record.say(now, || format!("node{machine} starts on {}", short_dots(vector.entries())));
@@ -243,6 +273,7 @@ impl World {
             }
             Effect::Written { request, outcome } => self.written(machine, request, outcome),
             Effect::Pushed { request, outcome } => self.pushed(machine, request, outcome),
+            Effect::Send(send) if send.state && !send.probe => self.send_piece(machine, send),
             Effect::Send(send) => self.send(machine, send),
             Effect::Visible(visible) => self.record.say(self.now, || {
                 let from = visible.from.map_or("a client".to_owned(), |node| format!("node{node}"));
@@ -256,30 +287,44 @@ impl World {
         }
     }
 
-    /// Hands what was staged to the disk, if that is idle.
+    /// Hands what was staged to the disk, if that is idle, or something else that is for the disk to do.
     fn commit(&mut self, machine: usize) {
+        if self.machines[machine].process.as_ref().is_none_or(|process| process.is_committing) || self.trim(machine) {
+            return;
+        }
         let (shortest, longest) = self.settings.commit;
         let Machine { process, rng, slow, .. } = &mut self.machines[machine];
         let Some(process) = process.as_mut() else { return };
-        if process.is_committing || process.staged.is_empty() {
+        if process.staged.is_empty() && process.adoption.is_none() {
+            return;
+        }
+        let takes = if *slow { rng.u64(longest..longest + SLOW_COMMIT) } else { rng.u64(shortest..longest) };
+        if process.staged.is_empty() {
+            self.begin_adoption(machine, takes);
             return;
         }
         let commit = Commit::new(std::mem::take(&mut process.staged), process.replica.checkpoint());
         process.committing = Some(commit);
         process.is_committing = true;
-        let takes = if *slow { rng.u64(longest..longest + SLOW_COMMIT) } else { rng.u64(shortest..longest) };
         let boot = process.boot;
         self.after(takes, Happening::Synced(machine, boot));
     }
 
+    fn trimmed(&mut self, machine: usize, floor: VersionVector) {
+        let Some(process) = self.machines[machine].process.as_mut() else { return };
+        process.is_committing = false;
+        self.feed(machine, Input::Trimmed { floor });
+    }
+
     /// The disk is through with a commit: it is there for readers, and the process will hear of it.
     fn synced(&mut self, machine: usize, boot: u64) {
+        let now = self.now;
         let Machine { process, volume, disk_fault, unsure, .. } = &mut self.machines[machine];
         let Some(process) = process.as_mut() else { return };
         let Some(commit) = process.committing.take() else { return };
         let outcome = match disk_fault {
             None => {
-                volume.apply(&commit);
+                volume.apply(&commit, now);
                 Ok(commit.through)
             }
             Some(fault) => {

@@ -186,8 +186,16 @@ impl World {
     }
 
     fn serve(&mut self, index: usize, context: Option<CausalContext>) {
+        if self.holds_back(index) {
+            return;
+        }
         let Request { session, step, value, .. } = &self.requests[index];
         let machine = step.machine;
+        if self.machines[machine].process.as_ref().is_some_and(|process| process.filling.is_some()) {
+            let is_read = matches!(step.call, ClientCall::Read { .. });
+            let what = if is_read { "read while a state is coming in" } else { "write while a state is coming in" };
+            self.record.coverage.count(what);
+        }
         match &step.call {
             ClientCall::Read { keys, resolve } => {
                 let volume = &self.machines[machine].volume;
@@ -223,6 +231,17 @@ impl World {
                 self.feed(machine, Input::Write { request, write });
             }
         }
+    }
+
+    /// While a state is being adopted, writes wait: what they would do depends on it.
+    fn holds_back(&mut self, index: usize) -> bool {
+        let ClientStep { machine, call, .. } = &self.requests[index].step;
+        let process = self.machines[*machine].process.as_mut().expect("it was looked at by who asked");
+        let waits = process.adoption.is_some() && matches!(call, ClientCall::Write { .. });
+        if waits {
+            process.held_back.push_back(Happening::Asked(index));
+        }
+        waits
     }
 
     pub(super) fn written(&mut self, machine: usize, request: RequestId, outcome: Result<Written, WriteError>) {
