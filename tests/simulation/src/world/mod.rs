@@ -1,11 +1,13 @@
 //! The world: carries out a schedule, one event after the other.
 
+mod ambush;
 mod faults;
 mod finish;
 mod replication;
 mod requests;
 pub mod states;
 mod twins;
+mod trimming;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -86,7 +88,7 @@ pub struct World {
     next_value: u64,
     keys: Vec<causeway::replica::Key>,
     clients: fastrand::Rng,
-    ambushes: Vec<states::Ambush>,
+    ambushes: Vec<ambush::Ambush>,
     record: Record,
     is_over: bool,
     healed: bool,

@@ -1,28 +1,24 @@
-//! State transfer, as the shells of a node do it: pieces on their way, filling, adopting, trimming.
+//! State transfer, as the shells of a node do it: pieces on their way, filling, adopting.
 
 use std::rc::Rc;
 
 use causeway::causality::NodeId;
 use causeway::format::message;
 use causeway::format::state::{self, StateAnswer, StateHead, StatePiece, Taken};
-use causeway::replica::{Adopted, Answer, Input, PeerState, Push, Rejection, Send, View};
+use causeway::replica::{Adopted, Answer, Input, Key, LinkId, PeerState, Push, Rejection, Send};
 
 use super::{Happening, World};
 use crate::Micros;
 use crate::machine::{Machine, Process, peers};
 use crate::network::{Kind, Letter};
-use crate::schedule::{Blow, Fault, Point};
-use crate::volume::{Fill, Run, Volume};
+use crate::recorder::{short_dots, short_ranges};
+use crate::schedule::Point;
+use crate::volume::{Fill, Volume};
 
 /// For how long a sender that is silent keeps others from taking over.
 const SILENT: Micros = 10_000_000;
 /// After how long without a piece, or without an order for one, a state is given up.
-const ABANDONED: Micros = 60_000_000;
-/// How often a node looks whether its log can be trimmed.
-const TRIM: Micros = 200_000;
-/// Ops that every peer has stay for so long.
-const KEEP: Micros = 1_000_000;
-
+pub(super) const ABANDONED: Micros = 60_000_000;
 /// What is done with the answer to a push.
 pub enum Waiting {
     /// It goes back.
@@ -38,11 +34,11 @@ pub struct Sending {
     transfer: u64,
     snapshot: Volume,
     head: StateHead,
-    position: u64,
+    pub(super) position: u64,
     peer: NodeId,
     /// Behind which key the next piece begins.
-    after: Option<causeway::replica::Key>,
-    used: Micros,
+    after: Option<Key>,
+    pub(super) used: Micros,
     /// Whether a piece, or its answer, was lost.
     was_lost: bool,
 }
@@ -55,28 +51,20 @@ pub struct Filled {
     boot: u64,
     /// The machine that sends it.
     from: usize,
-    fill: Fill,
-    through: Option<causeway::replica::Key>,
-    heard: Micros,
+    pub(super) fill: Fill,
+    through: Option<Key>,
+    pub(super) heard: Micros,
     began_at: u64,
 }
 
 /// A state on its way into the place of the old one.
 pub struct Adoption {
     /// Until it is on disk.
-    filled: Option<Filled>,
+    pub(super) filled: Option<Filled>,
     /// Whether the disk has begun.
     pub is_under_way: bool,
     letter: Letter,
     push: Push,
-}
-
-/// Lies in wait for a piece of a state.
-pub struct Ambush {
-    left: usize,
-    point: Point,
-    blow: Blow,
-    length: Micros,
 }
 
 impl World {
@@ -87,7 +75,8 @@ impl World {
         let Machine { process, volume, rng, node, .. } = &mut self.machines[machine];
         let process = process.as_mut().expect("its replica just spoke");
         let peer = push.to.unwrap_or(*node);
-        process.needless_pieces += u64::from(volume.has(&ops));
+        let view = process.replica.view();
+        process.needless_pieces += u64::from(volume.has(&view.lacks(&view.links[link.0])));
         let slot = &mut process.sending[link.0];
         if slot.as_ref().is_some_and(|sending| sending.peer != peer || now - sending.used >= ABANDONED) {
             *slot = None;
@@ -109,7 +98,7 @@ impl World {
         let bytes = state::encode_piece(&push, sending.transfer, after.as_deref(), head, &keys, is_last);
         let kind = Kind::Piece(sending.transfer, after);
         self.record.say(now, || {
-            let lacks = crate::recorder::short_ranges(&ops);
+            let lacks = short_ranges(&ops);
             let (after, last) = (send_after(&kind), if is_last { ", the last" } else { "" });
             format!(
                 "node{machine} → node{peer}: {} keys of its state behind {after}{last} (it lacks {lacks})",
@@ -120,7 +109,7 @@ impl World {
     }
 
     /// An order for ops: its peer does not need the state any more.
-    pub(super) fn forget_state(&mut self, machine: usize, link: causeway::replica::LinkId) {
+    pub(super) fn forget_state(&mut self, machine: usize, link: LinkId) {
         let process = self.machines[machine].process.as_mut().expect("its replica just spoke");
         process.sending[link.0] = None;
     }
@@ -295,7 +284,7 @@ impl World {
         if let Ok(adopted) = outcome {
             let waiting = process.replica.view().waiting_ops;
             self.record.say(self.now, || {
-                let vector = crate::recorder::short_dots(adopted.checkpoint.vector.entries());
+                let vector = short_dots(adopted.checkpoint.vector.entries());
                 format!("node{machine} adopts a state: it has {vector} now")
             });
             self.feed(machine, Input::Adopted(adopted));
@@ -343,12 +332,7 @@ impl World {
     }
 
     /// What an answer to a piece means to its sender.
-    pub(super) fn piece_answered(
-        &mut self,
-        letter: &Letter,
-        answer: StateAnswer,
-        behind: &Option<causeway::replica::Key>,
-    ) -> Input {
+    pub(super) fn piece_answered(&mut self, letter: &Letter, answer: StateAnswer, behind: &Option<Key>) -> Input {
         let (machine, link) = (letter.sender.0, letter.link);
         let StateAnswer { answer, taken } = answer;
         let process = self.machines[machine].process.as_mut().expect("it was looked at by who got the answer");
@@ -384,100 +368,12 @@ impl World {
         }
     }
 
-    /// Drops what can go of a node's log, if it is time to; whether the disk is busy with it.
-    pub(super) fn trim(&mut self, machine: usize) -> bool {
-        let Some(most) = self.settings.log_runs else { return false };
-        let now = self.now;
-        let Machine { process, volume, remembers_since, .. } = &mut self.machines[machine];
-        let process = process.as_mut().expect("it was looked at by who asks");
-        if now < process.next_trim {
-            return false;
-        }
-        process.next_trim = now + TRIM;
-        process.filling.take_if(|filling| now - filling.heard >= ABANDONED);
-        for slot in &mut process.sending {
-            slot.take_if(|sending| now - sending.used >= ABANDONED);
-        }
-        let view = process.replica.view();
-        let Some(through) = through(volume.closed_runs(), most, &view, now) else { return false };
-        let sending = process.sending.iter().flatten().map(|sending| sending.position);
-        let filling = process.filling.iter().map(|filling| filling.fill.position());
-        let adopting =
-            process.adoption.iter().flat_map(|adoption| &adoption.filled).map(|filled| filled.fill.position());
-        let held = sending.chain(filling).chain(adopting).min();
-        let (floor, ended) = volume.trim(held.map_or(through, |held| held.min(through)));
-        let Some(ended) = ended else { return false };
-        // Names of writes are in the log.
-        *remembers_since = ended.max(*remembers_since);
-        self.record.coverage.count("log trimmed");
-        if !view.all_have(&floor) {
-            self.record.coverage.count("log trimmed of what a peer lacks");
-        }
-        process.is_committing = true;
-        let boot = process.boot;
-        self.record
-            .say(now, || format!("node{machine} trims its log of {}", crate::recorder::short_dots(floor.entries())));
-        self.after(20, Happening::Trimmed(machine, boot, floor));
-        true
-    }
-
-    /// Has something happen when pieces of states have come so far.
-    pub(super) fn lie_in_wait(&mut self, left: usize, point: Point, blow: Blow, length: Micros) {
-        self.ambushes.push(Ambush { left, point, blow, length });
-    }
-
-    fn look_out(&mut self, point: Point, sender: usize, receiver: usize) {
-        let is_there = |ambush: &mut Ambush| {
-            let is_there = ambush.point == point && ambush.left == 0;
-            ambush.left -= usize::from(ambush.point == point && ambush.left > 0);
-            is_there
-        };
-        let Some(place) = self.ambushes.iter_mut().position(is_there) else { return };
-        let Ambush { blow, length, .. } = self.ambushes.remove(place);
-        let kill = |node| (Fault::Kill(node), Some(Fault::Start(node)));
-        let pause = |node| (Fault::Pause(node), Some(Fault::Resume(node)));
-        let (what, (fault, mended)) = match blow {
-            Blow::KillReceiver => ("receiver of a state killed", kill(receiver)),
-            Blow::KillSender => ("sender of a state killed", kill(sender)),
-            Blow::PauseReceiver => ("receiver of a state paused", pause(receiver)),
-            Blow::PauseSender => ("sender of a state paused", pause(sender)),
-            Blow::Cut => ("state cut off", (Fault::CutPair(sender, receiver), Some(Fault::HealAll))),
-            Blow::RestoreReceiver => ("receiver of a state on another volume", (Fault::Restore(receiver), None)),
-            Blow::RestoreSender => ("sender of a state on another volume", (Fault::Restore(sender), None)),
-            Blow::WipeReceiver => ("receiver of a state on another volume", (Fault::Wipe(receiver), None)),
-            Blow::TwinOfReceiver => ("receiver of a state copied", (Fault::Twin(receiver), None)),
-            Blow::FailReceiver => {
-                ("disk failed under a state", (Fault::WriteError(receiver), Some(Fault::Kill(receiver))))
-            }
-        };
-        if self.healed {
-            return;
-        }
-        self.record.coverage.count(what);
-        self.after(0, Happening::Fault(fault));
-        if let Some(mended) = mended {
-            self.after(length, Happening::Fault(mended));
-        }
-        if blow == Blow::FailReceiver {
-            self.after(length + 100_000, Happening::Fault(Fault::Start(receiver)));
-        }
-    }
-
     /// Posts a letter to whoever is at the address of a link.
-    pub(super) fn address(&self, machine: usize, link: causeway::replica::LinkId) -> usize {
+    pub(super) fn address(&self, machine: usize, link: LinkId) -> usize {
         let own = self.machines[machine].node;
         let address = peers(own, self.settings.nodes).nth(link.0).expect("links are the configured peers");
         self.network.routes[address]
     }
-}
-
-/// Up to which position the log can go, if any of it can: what all have and is old, and what is too much.
-fn through<'a>(runs: impl Iterator<Item = &'a Run>, most: usize, view: &View, now: Micros) -> Option<u64> {
-    let runs: Vec<&Run> = runs.collect();
-    let is_too_much = |index: usize| runs.len() - index > most;
-    let is_done = |run: &Run| now.saturating_sub(run.ended) >= KEEP && view.all_have(&run.vector);
-    let gone = runs.iter().enumerate().take_while(|(index, run)| is_too_much(*index) || is_done(run));
-    gone.last().map(|(_, run)| run.last)
 }
 
 fn send_after(kind: &Kind) -> &str {

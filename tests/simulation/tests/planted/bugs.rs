@@ -28,11 +28,17 @@ const REPEATS: &str = "src/replica/repeats.rs";
 const SIBLINGS: &str = "src/replica/siblings.rs";
 const TWINS: &str = "src/replica/twins.rs";
 const REPLICA: &str = "src/replica/mod.rs";
+const CATCHING_UP: &str = "src/replica/catching_up.rs";
+const MERGING: &str = "src/replica/merging.rs";
+const FILLING: &str = "src/replica/filling.rs";
 const ANCESTRY: &str = "src/causality/ancestry.rs";
 const LINEAGE: &str = "src/causality/lineage.rs";
 const CONTEXT: &str = "src/causality/context.rs";
 const REQUESTS: &str = "tests/simulation/src/world/requests.rs";
 const FAULTS: &str = "tests/simulation/src/world/faults.rs";
+const STATES: &str = "tests/simulation/src/world/states.rs";
+const WORLD: &str = "tests/simulation/src/world/mod.rs";
+const TRIMMING: &str = "tests/simulation/src/world/trimming.rs";
 
 const fn one(name: &'static str, places: &'static [Place; 1]) -> Bug {
     Bug { name, places }
@@ -128,7 +134,7 @@ pub(crate) const BUGS: &[Bug] = &[
         &[at(
             FAULTS,
             "0 => «coverage.count(\"unsynced commit lost\")»,",
-            "volume.apply(&crate::volume::Commit::new(Vec::new(), process.replica.checkpoint()))",
+            "volume.apply(&crate::volume::Commit::new(Vec::new(), process.replica.checkpoint()), now)",
         )],
     ),
     one(
@@ -241,4 +247,72 @@ pub(crate) const BUGS: &[Bug] = &[
             at(LINK, "= |sent: &Sent| «now.since(sent.since) >= RESEND_AFTER_MS»;", "false"),
         ],
     },
+    // Trimming and state transfer.
+    one(
+        "state-never-offered",
+        &[at(LINK, "wanted.iter().any(|range| «self.is_trimmed(range)»)", "false && self.is_trimmed(range)")],
+    ),
+    one(
+        "state-offered-for-anything",
+        &[at(LINK, "wanted.iter().any(|range| «self.is_trimmed(range)»)", "range.count() > 0")],
+    ),
+    one(
+        "floor-lost-at-a-start",
+        &[at(
+            REPLICA,
+            "let Recovered { checkpoint, ancestry, keyed, floor } = «recovered»;",
+            "Recovered { floor: VersionVector::new(), ..recovered }",
+        )],
+    ),
+    one(
+        "merge-keeps-what-was-replaced",
+        &[at(MERGING, "has(theirs, sibling) || «!self.theirs.covers(sibling.dot)»", "true")],
+    ),
+    one(
+        "merge-drops-what-the-peer-never-had",
+        &[at(MERGING, "has(theirs, sibling) || «!self.theirs.covers(sibling.dot)»", "false")],
+    ),
+    one(
+        "merge-brings-back-what-was-replaced",
+        &[at(MERGING, "!has(own, sibling) && «!self.own.covers(sibling.dot)»", "true")],
+    ),
+    one("state-arrives-before-what-came-meanwhile", &[at(MERGING, "arrival: «position + LEAP»", "position")]),
+    one(
+        "floor-not-raised-by-a-state",
+        &[at(
+            FILLING,
+            "«self.theirs.entries().filter(|dot| !self.ancestry.covers(&own.vector, *dot)).collect()»;",
+            "VersionVector::new()",
+        )],
+    ),
+    one(
+        "catch-up-takes-again-what-the-state-has",
+        &[at(FILLING, "if «self.covers(op.dot)» {\n            siblings", "false")],
+    ),
+    one("catch-up-moves-what-came-meanwhile", &[at(FILLING, "«siblings.arrived(op.dot, position)»;", "()")]),
+    one(
+        "no-dependency-on-a-state",
+        &[at(CATCHING_UP, "«self.changed.extend(changed.map(|dot| (dot.origin, dot.counter)))»;", "drop(changed)")],
+    ),
+    one(
+        "waiting-ops-forgotten-at-an-adoption",
+        &[at(CATCHING_UP, "«self.look_again(states, effects)»;", "{ let _ = states; }")],
+    ),
+    one(
+        "adopted-in-the-middle-of-staged-ops",
+        &[at(WORLD, "if «process.staged.is_empty()» {\n            self.begin_adoption", "process.adoption.is_some()")],
+    ),
+    one(
+        "log-trimmed-under-a-state",
+        &[at(
+            TRIMMING,
+            "let held = «sending.chain(filling).chain(adopting).min()»;",
+            "sending.chain(filling).chain(adopting).min().filter(|_| false)",
+        )],
+    ),
+    one("two-states-under-one-id", &[at(STATES, "if «filling.boot != boot» &&", "filling.sender != sender")]),
+    one(
+        "state-goes-on-behind-what-is-missing",
+        &[at(STATES, "if «piece.after != filling.through» {", "piece.after < filling.through")],
+    ),
 ];
