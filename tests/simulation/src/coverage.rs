@@ -46,7 +46,7 @@ pub const EXPECTED: &[&str] = &[
     "state began anew",
     "receiver busy with another state",
     "states both ways at once",
-    "two states compete",
+    "another state took over",
     "sender of a state killed",
     "receiver of a state killed",
     "sender of a state paused",

@@ -200,7 +200,7 @@ impl World {
                 return Some(Taken::Busy { with: filling.sender });
             }
             _ if process.adoption.is_some() => return Some(Taken::Busy { with: sender }),
-            Some(_) if piece.after.is_none() => self.record.coverage.count("two states compete"),
+            Some(_) if piece.after.is_none() => self.record.coverage.count("another state took over"),
             _ => {}
         }
         let (Some(StateHead { vector, ancestry, .. }), None) = (&piece.head, &piece.after) else {
