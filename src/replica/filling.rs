@@ -228,7 +228,7 @@ mod tests {
             found.push((key, siblings));
             Ok(())
         };
-        filling.merge(none, vec![(key.clone(), held)], None, keep).unwrap();
+        filling.merge(none, vec![(key.clone(), held)], None, keep).expect("what is merged is whole");
         let (_, mut siblings) = found.pop().expect("it was merged");
         let entry = Entry { key, value: Some("v".into()), replaces: Vec::new() };
         let (parents, deps, entries) = (Vec::new(), Vec::new(), vec![entry.clone()]);
