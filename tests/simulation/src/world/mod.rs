@@ -6,8 +6,8 @@ mod finish;
 mod replication;
 mod requests;
 pub mod states;
-mod twins;
 mod trimming;
+mod twins;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
