@@ -74,13 +74,7 @@ pub fn start(
     observer: Arc<dyn Observer>,
 ) -> io::Result<Running> {
     let NodeOptions { replica: replica_options, seed, admission, addresses, min_free_bytes, max_log_bytes } = options;
-    let members = Members {
-        cluster: replica_options.cluster.clone(),
-        own: replica_options.node,
-        count: replica_options.peers.len() + 1,
-        addresses: addresses.into(),
-        removed: Arc::new(replica_options.removed.clone()),
-    };
+    let members = members(&replica_options, addresses);
     let (question_senders, questions) = replica_options.peers.iter().map(|_| mpsc::channel(MAX_QUESTIONS)).unzip();
     let history = Arc::new(History::behind(recovered.checkpoint.position));
     let peers = Peers::new(question_senders);
@@ -139,6 +133,16 @@ pub fn start(
         }),
     };
     Ok(Running { handle, orders, questions, ended, owner })
+}
+
+fn members(options: &ReplicaOptions, addresses: Vec<String>) -> Members {
+    Members {
+        cluster: options.cluster.clone(),
+        own: options.node,
+        count: options.peers.len() + 1,
+        addresses: addresses.into(),
+        removed: Arc::new(options.removed.clone()),
+    }
 }
 
 /// Says it when there are not many incarnations left: of this node's id, whose writes end with them.

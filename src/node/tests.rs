@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-#[path = "state_tests.rs"]
-mod state_tests;
+mod state;
 
 use super::*;
 use crate::causality::{CausalContext, NodeId, VersionVector};
