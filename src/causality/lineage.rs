@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::slice;
 use std::sync::{Arc, OnceLock};
 
+use super::sorted::Sorted;
 use super::{Dot, Incarnation};
 
 /// What is known of one node's incarnations.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lineage {
-    /// In order of incarnation.
-    notes: Vec<(Incarnation, Named)>,
+    notes: Sorted<Incarnation, Named>,
     /// Follows from the notes. Made when it is first asked for after one came that should have come earlier: whoever
     /// reads many in the order of their names pays once.
     index: OnceLock<Index>,
@@ -45,40 +45,36 @@ impl From<&[Dot]> for Named {
 impl Lineage {
     /// Notes the parents of an incarnation; there are some.
     pub(super) fn insert(&mut self, own: Incarnation, parents: &[Dot]) {
-        match self.note(own) {
-            Ok(place) if self.notes[place].1.dots() == parents => {}
-            Ok(place) => {
-                self.notes[place].1 = parents.into();
-                self.index.take();
-            }
-            Err(place) => {
-                if self.notes.is_empty() {
-                    self.index = OnceLock::from(Index::default());
-                }
-                self.notes.insert(place, (own, parents.into()));
-                // Known already: others named it. In causal order that does not happen.
-                if self.index.get().is_some_and(|index| index.spot(own).is_some()) {
-                    self.index.take();
-                }
-                if let Some(index) = self.index.get_mut() {
-                    index.add(own, parents);
-                }
-            }
+        let noted = self.parents(own);
+        if noted == parents {
+            return;
+        }
+        let has_others = !noted.is_empty();
+        if self.notes.len() == 0 {
+            self.index = OnceLock::from(Index::default());
+        }
+        // Known already: others named it, or it has other parents now. In causal order that does not happen.
+        if has_others || self.index.get().is_some_and(|index| index.spot(own).is_some()) {
+            self.index.take();
+        }
+        self.notes.insert(own, parents.into());
+        if let Some(index) = self.index.get_mut() {
+            index.add(own, parents);
         }
     }
 
     pub(super) fn parents(&self, own: Incarnation) -> &[Dot] {
-        self.note(own).map_or(&[], |place| self.notes[place].1.dots())
+        self.notes.get(own).map_or(&[], Named::dots)
     }
 
     /// In order of incarnation.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Incarnation, &[Dot])> {
-        self.notes.iter().map(|(own, parents)| (*own, parents.dots()))
+        self.notes.iter().map(|(own, parents)| (own, parents.dots()))
     }
 
     /// How many incarnations are known, with those that are only named.
     pub(super) fn len(&self) -> usize {
-        self.index().spots.len()
+        self.index().places.len()
     }
 
     /// Whether it is noted or named.
@@ -91,10 +87,6 @@ impl Lineage {
         self.index().implied_up_to(from, of)
     }
 
-    fn note(&self, own: Incarnation) -> Result<usize, usize> {
-        self.notes.binary_search_by_key(&own, |(incarnation, _)| *incarnation)
-    }
-
     fn index(&self) -> &Index {
         self.index.get_or_init(|| Index::of(self))
     }
@@ -102,43 +94,41 @@ impl Lineage {
 
 impl PartialEq for Lineage {
     fn eq(&self, other: &Self) -> bool {
-        self.notes == other.notes
+        self.notes.len() == other.notes.len() && self.iter().eq(other.iter())
     }
 }
 
 impl Eq for Lineage {}
 
 /// A place in a chain.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Spot {
     chain: u32,
     place: u32,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Index {
-    /// In order of incarnation. Without a spot only while the index is being made.
-    spots: Vec<(Incarnation, Option<Spot>)>,
-    chains: Vec<Chain>,
-    /// Who names an incarnation besides the next of its chain, and up to which op.
-    forks: BTreeMap<Incarnation, Vec<(Spot, u64)>>,
+/// Where an incarnation is, and up to which op the next of its chain names it.
+#[derive(Clone, Copy, Debug)]
+struct Placed {
+    spot: Spot,
+    named: u64,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Chain {
-    /// For each but the last: up to which op the next one names it.
-    named: Vec<u64>,
-    /// To other chains: from the place on that is given first, all up to the other is implied. Both rise.
-    crossings: BTreeMap<u32, Vec<(u32, u32)>>,
+struct Index {
+    places: Sorted<Incarnation, Placed>,
+    /// The last incarnation of each chain.
+    ends: Sorted<u32, Incarnation>,
+    /// From a place of the first chain on, all up to a place of the second is implied: the chains and the one place, and
+    /// the other. Both places rise.
+    crossings: Sorted<(u32, u32, u32), u32>,
+    /// Who names an incarnation besides the next of its chain, and up to which op.
+    forks: Sorted<(Incarnation, Spot), u64>,
 }
 
 impl Index {
     fn of(lineage: &Lineage) -> Self {
-        let named = lineage.iter().flat_map(|(_, parents)| parents).map(|parent| parent.origin.incarnation);
-        let mut all: Vec<Incarnation> = lineage.iter().map(|(own, _)| own).chain(named).collect();
-        all.sort_unstable();
-        all.dedup();
-        let mut index = Self { spots: all.into_iter().map(|own| (own, None)).collect(), ..Self::default() };
+        let mut index = Self::default();
         let mut entered = BTreeSet::new();
         for (own, _) in lineage.iter() {
             // Parents first: whoever comes back to one that was entered has added its parents.
@@ -159,30 +149,26 @@ impl Index {
     }
 
     fn spot(&self, own: Incarnation) -> Option<Spot> {
-        self.place(own).ok().and_then(|place| self.spots[place].1)
-    }
-
-    fn place(&self, own: Incarnation) -> Result<usize, usize> {
-        self.spots.binary_search_by_key(&own, |(incarnation, _)| *incarnation)
+        self.places.get(own).map(|placed| placed.spot)
     }
 
     /// Adds one that has no spot yet.
     fn add(&mut self, own: Incarnation, parents: &[Dot]) {
         let parents: Vec<(Dot, Spot)> = parents.iter().map(|parent| (*parent, self.found(*parent))).collect();
         let ended =
-            parents.iter().position(|(_, spot)| self.chains[spot.chain as usize].named.len() == spot.place as usize);
+            parents.iter().position(|(parent, spot)| self.ends.get(spot.chain) == Some(&parent.origin.incarnation));
         let spot = match ended.map(|parent| parents[parent]) {
-            Some((parent, Spot { chain, place })) => {
-                self.chains[chain as usize].named.push(parent.counter);
-                Spot { chain, place: place + 1 }
+            Some((parent, spot)) => {
+                self.places.insert(parent.origin.incarnation, Placed { spot, named: parent.counter });
+                Spot { place: spot.place + 1, ..spot }
             }
-            None => self.begin(),
+            None => self.next_chain(),
         };
         self.put(own, spot);
         for (number, (parent, to)) in parents.into_iter().enumerate() {
             if Some(number) != ended {
-                self.forks.entry(parent.origin.incarnation).or_default().push((spot, parent.counter));
-                self.chains[spot.chain as usize].cross(spot.place, to);
+                self.forks.insert((parent.origin.incarnation, spot), parent.counter);
+                self.cross(spot, to);
             }
         }
     }
@@ -191,57 +177,61 @@ impl Index {
     fn found(&mut self, parent: Dot) -> Spot {
         let own = parent.origin.incarnation;
         self.spot(own).unwrap_or_else(|| {
-            let spot = self.begin();
+            let spot = self.next_chain();
             self.put(own, spot);
             spot
         })
     }
 
-    fn begin(&mut self) -> Spot {
-        self.chains.push(Chain::default());
-        Spot { chain: self.chains.len() as u32 - 1, place: 0 }
+    fn next_chain(&self) -> Spot {
+        Spot { chain: self.ends.len() as u32, place: 0 }
     }
 
+    /// Puts it at the end of its chain.
     fn put(&mut self, own: Incarnation, spot: Spot) {
-        match self.place(own) {
-            Ok(place) => self.spots[place].1 = Some(spot),
-            Err(place) => self.spots.insert(place, (own, Some(spot))),
+        self.places.insert(own, Placed { spot, named: 0 });
+        self.ends.insert(spot.chain, own);
+    }
+
+    /// From the last place of a chain, which is `from`, all up to a place of another is implied.
+    fn cross(&mut self, from: Spot, to: Spot) {
+        if self.crossed(Spot { place: u32::MAX, ..from }, to.chain).is_none_or(|before| before < to.place) {
+            self.crossings.insert((from.chain, to.chain, from.place), to.place);
         }
     }
 
+    /// Up to which place of the chain `to` the crossings that lie no further than `from` lead.
+    fn crossed(&self, from: Spot, to: u32) -> Option<u32> {
+        let last = self.crossings.last_up_to((from.chain, to, from.place));
+        last.filter(|((chain, other, _), _)| (*chain, *other) == (from.chain, to)).map(|(_, place)| *place)
+    }
+
     fn implied_up_to(&self, from: impl Iterator<Item = Incarnation>, of: Incarnation) -> u64 {
-        let Some(spot) = self.spot(of) else { return 0 };
+        let Some(Placed { spot, named }) = self.places.get(of).copied() else { return 0 };
         let reached = self.reached(from.filter_map(|own| self.spot(own)).collect());
         let is_reached = |spot: &Spot| reached.get(&spot.chain).is_some_and(|last| *last >= spot.place);
         let next = Spot { place: spot.place + 1, ..spot };
-        let by_next = if is_reached(&next) { self.chains[spot.chain as usize].named[spot.place as usize] } else { 0 };
-        let forks = self.forks.get(&of).into_iter().flatten();
-        forks.filter(|(spot, _)| is_reached(spot)).map(|(_, counter)| *counter).fold(by_next, u64::max)
+        let by_next = if is_reached(&next) { named } else { 0 };
+        let forks = self.forks.from((of, Spot { chain: 0, place: 0 })).take_while(|((own, _), _)| *own == of);
+        forks.filter(|((_, spot), _)| is_reached(spot)).map(|(_, counter)| *counter).fold(by_next, u64::max)
     }
 
     /// For each chain, the last place that those in `open` imply.
     fn reached(&self, mut open: Vec<Spot>) -> BTreeMap<u32, u32> {
         let mut reached: BTreeMap<u32, u32> = BTreeMap::new();
-        while let Some(Spot { chain, place }) = open.pop() {
-            if reached.get(&chain).is_some_and(|last| *last >= place) {
+        while let Some(from) = open.pop() {
+            if reached.get(&from.chain).is_some_and(|last| *last >= from.place) {
                 continue;
             }
-            reached.insert(chain, place);
-            for (chain, crossings) in &self.chains[chain as usize].crossings {
-                let behind = crossings.partition_point(|(from, _)| *from <= place);
-                open.extend(crossings[..behind].last().map(|(_, to)| Spot { chain: *chain, place: *to }));
+            reached.insert(from.chain, from.place);
+            let mut least = 0;
+            while let Some(((_, to, _), _)) =
+                self.crossings.from((from.chain, least, 0)).next().filter(|((chain, ..), _)| *chain == from.chain)
+            {
+                open.extend(self.crossed(from, to).map(|place| Spot { chain: to, place }));
+                least = to + 1;
             }
         }
         reached
-    }
-}
-
-impl Chain {
-    /// From its last place, which is `from`, all up to a place of another chain is implied.
-    fn cross(&mut self, from: u32, to: Spot) {
-        let crossings = self.crossings.entry(to.chain).or_default();
-        if crossings.last().is_none_or(|(_, before)| *before < to.place) {
-            crossings.push((from, to.place));
-        }
     }
 }

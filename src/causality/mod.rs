@@ -16,6 +16,7 @@ mod clock;
 mod context;
 mod dot;
 mod lineage;
+mod sorted;
 #[cfg(test)]
 mod tests;
 mod vector;

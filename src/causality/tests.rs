@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::sorted::Sorted;
 use super::*;
 
 fn origin(node: u32, incarnation: u64) -> Origin {
@@ -103,6 +104,39 @@ proptest! {
         let mut in_order = lives.clone();
         in_order.sort();
         prop_assert_eq!(again, in_order);
+    }
+
+    #[test]
+    fn a_sorted_map_finds_what_an_ordered_map_does_and_its_clones_stay_as_they_were(
+        // Several chunks, filled at random places, in order and in reverse.
+        keys in proptest::collection::vec(0u32..2_000, 0..1_500),
+        run in 0u32..1_000,
+        cloned_at in any::<proptest::sample::Index>(),
+        asked in proptest::collection::vec(0u32..3_000, 8),
+    ) {
+        let keys: Vec<u32> = keys.into_iter().chain(2_000..2_000 + run).chain((2_500..2_500 + run).rev()).collect();
+        let cloned_at = cloned_at.index(keys.len() + 1);
+        let (mut sorted, mut ordered) = (Sorted::default(), std::collections::BTreeMap::new());
+        let mut clone = None;
+        for number in 0..=keys.len() {
+            if number == cloned_at {
+                clone = Some((sorted.clone(), ordered.clone()));
+            }
+            if let Some(key) = keys.get(number) {
+                sorted.insert(*key, number);
+                ordered.insert(*key, number);
+            }
+        }
+        for (sorted, ordered) in clone.into_iter().chain([(sorted, ordered)]) {
+            prop_assert_eq!(sorted.len(), ordered.len());
+            prop_assert!(sorted.iter().eq(ordered.iter().map(|(key, value)| (*key, value))));
+            for key in &asked {
+                prop_assert_eq!(sorted.get(*key), ordered.get(key));
+                prop_assert!(sorted.from(*key).eq(ordered.range(key..).map(|(key, value)| (*key, value))));
+                let last = ordered.range(..=key).next_back().map(|(key, value)| (*key, value));
+                prop_assert_eq!(sorted.last_up_to(*key), last);
+            }
+        }
     }
 
     #[test]
