@@ -1,23 +1,63 @@
 //! What a peer lacks, worked out from its statement.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::effect::{LinkView, OpRange, View};
 use super::message::Statement;
 use super::protocol::Feature;
-use crate::causality::{Ancestry, Dot, Origin, VersionVector};
+use crate::causality::{Ancestry, Dot, NodeId, Origin, VersionVector};
 
 /// What is known of a peer's state: its newest statement, with what it said is implied by it.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) statement: Statement,
     pub(super) implied: Vec<Dot>,
+    /// Whether it has answered since it was started, so that `implied` says all that this node needed to know.
+    answered: bool,
+    /// What that was last worked out to lack. It may be tens of thousands of origins, and is asked for several times an
+    /// answer.
+    lacked: Option<Lacked>,
+}
+
+#[derive(Clone, Debug)]
+struct Lacked {
+    /// Of which state.
+    vector: VersionVector,
+    ancestry: Arc<Ancestry>,
+    ranges: Arc<[OpRange]>,
 }
 
 impl Known {
-    /// The ops that a state at `vector` includes and the peer does not: an entry an origin, in order.
-    pub(super) fn lacks(&self, vector: &VersionVector, ancestry: &Ancestry) -> Vec<OpRange> {
-        lacks(&self.statement.vector, &self.implied, vector, ancestry)
+    pub(super) fn new(statement: Statement, implied: Vec<Dot>, answered: bool) -> Self {
+        Self { statement, implied, answered, lacked: None }
+    }
+
+    pub(super) fn answered(&self) -> bool {
+        self.answered
+    }
+
+    /// The nodes of whom the peer has ops that this node knows nothing of, until it answers and says what they imply. By
+    /// the vectors alone it lacks all of their earlier lives, which may be a hundred thousand: after each start of a node
+    /// that would be worked out for nothing.
+    pub(super) fn unclear(&self, vector: &VersionVector, ancestry: &Ancestry) -> BTreeSet<NodeId> {
+        let is_new = |last: &Dot| ancestry.covered_up_to(vector, last.origin) == 0;
+        let new = self.statement.vector.entries().filter(|last| !self.answered && is_new(last));
+        new.map(|last| last.origin.node).collect()
+    }
+
+    /// The ops that a state at `vector` includes and the peer does not, as far as that is clear: an entry an origin, in
+    /// order.
+    pub(super) fn lacks(&mut self, vector: &VersionVector, ancestry: &Arc<Ancestry>) -> Arc<[OpRange]> {
+        let is_of = |lacked: &&Lacked| lacked.vector == *vector && Arc::ptr_eq(&lacked.ancestry, ancestry);
+        if let Some(lacked) = self.lacked.as_ref().filter(is_of) {
+            return lacked.ranges.clone();
+        }
+        let (theirs, unclear) = (&self.statement.vector, self.unclear(vector, ancestry));
+        let open = vector.above(theirs).filter(|last| !unclear.contains(&last.origin.node)).collect();
+        let ranges: Arc<[OpRange]> = walk(theirs, &self.implied, open, ancestry).into();
+        let (vector, ancestry) = (vector.clone(), ancestry.clone());
+        self.lacked.insert(Lacked { vector, ancestry, ranges }).ranges.clone()
     }
 }
 
@@ -41,19 +81,23 @@ impl View {
     }
 }
 
-/// Walks from the entries of `vector` that `theirs` does not reach down the ancestry, and no further than to
-/// incarnations that the peer has something of: having the first op of one implies having its parents.
+/// The ops that a state at `vector` includes and one at `theirs` does not.
 pub(super) fn lacks(
     theirs: &VersionVector,
     implied: &[Dot],
     vector: &VersionVector,
     ancestry: &Ancestry,
 ) -> Vec<OpRange> {
+    walk(theirs, implied, vector.above(theirs).collect(), ancestry)
+}
+
+/// Walks from entries that `theirs` does not reach down the ancestry, and no further than to incarnations that the peer
+/// has something of: having the first op of one implies having its parents.
+fn walk(theirs: &VersionVector, implied: &[Dot], mut open: Vec<Dot>, ancestry: &Ancestry) -> Vec<OpRange> {
     // They may be many: one an origin of what a peer just got.
     let implied: VersionVector = implied.iter().copied().collect();
     let mut ranges = Vec::new();
     let mut visited = BTreeSet::new();
-    let mut open: Vec<Dot> = vector.above(theirs).collect();
     while let Some(last) = open.pop() {
         let have = have(theirs, &implied, last.origin, ancestry);
         if have < last.counter {

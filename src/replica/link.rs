@@ -1,6 +1,7 @@
 //! One peer: what is known of it, what was sent to it, when to try again; and what to offer it now.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::effect::{Effect, LinkId, LinkView, MonoMs, Now, OpRange, PeerChange, Send};
 use super::lacking::{self, Known};
@@ -135,8 +136,8 @@ impl Link {
         }
     }
 
-    fn lacks(&self, applied: &VersionVector, ancestry: &Ancestry) -> Vec<OpRange> {
-        self.known.as_ref().map_or_else(Vec::new, |known| known.lacks(applied, ancestry))
+    fn lacks(&mut self, applied: &VersionVector, ancestry: &Arc<Ancestry>) -> Arc<[OpRange]> {
+        self.known.as_mut().map_or_else(Default::default, |known| known.lacks(applied, ancestry))
     }
 
     /// Whether `statement` is newer than what is known. A boot that was followed by another is not, unless it
@@ -150,8 +151,11 @@ impl Link {
     }
 
     /// Takes a newer statement in place of the old one. What one of the same boot said is implied stays so.
-    fn replace_known(&mut self, statement: Statement, mut implied: Vec<Dot>, ancestry: &Ancestry) {
+    fn replace_known(&mut self, statement: Statement, implied: Option<Vec<Dot>>, ancestry: &Ancestry) {
+        let mut answered = implied.is_some();
+        let mut implied = implied.unwrap_or_default();
         if let Some(old) = self.known.take_if(|old| old.statement.boot == statement.boot) {
+            answered |= old.answered();
             let newer: BTreeSet<Origin> = implied.iter().map(|dot| dot.origin).collect();
             implied.extend(old.implied.into_iter().filter(|dot| !newer.contains(&dot.origin)));
             // This node may have learned by now why it is so.
@@ -159,7 +163,7 @@ impl Link {
         }
         let boot = statement.boot;
         // Another boot's, if there is one: that of the same was taken out above.
-        if let Some(old) = self.known.replace(Known { statement, implied }) {
+        if let Some(old) = self.known.replace(Known::new(statement, implied, answered)) {
             self.old_boots.retain(|old| *old != boot);
             self.old_boots.push_back(old.statement.boot);
             if self.old_boots.len() > MAX_OLD_BOOTS {
@@ -200,9 +204,9 @@ impl Link {
     }
 
     /// What this node is to see to, of what the peer lacks: its own ops and those to be forwarded.
-    fn wanted(&self, lacks: Vec<OpRange>, own: NodeId) -> Vec<OpRange> {
-        let is_wanted = |range: &OpRange| range.origin.node == own || self.forward.contains(&range.origin);
-        lacks.into_iter().filter(is_wanted).collect()
+    fn wanted(&self, lacks: &[OpRange], own: NodeId) -> Vec<OpRange> {
+        let is_wanted = |range: &&OpRange| range.origin.node == own || self.forward.contains(&range.origin);
+        lacks.iter().filter(is_wanted).copied().collect()
     }
 
     /// Of that, what was not sent already.
@@ -273,23 +277,27 @@ impl Replica {
     /// next to nothing.
     pub(super) fn offer_all(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for index in 0..self.links.len() {
-            let link = &self.links[index];
-            if link.due <= now.mono {
-                self.offer(LinkId(index), now, effects);
-            } else {
-                debug_assert!(matches!(self.next(link, now.mono), Next::Wait(_)), "not found due: {link:?}");
+            let id = LinkId(index);
+            if self.links[index].due <= now.mono {
+                self.offer(id, now, effects);
+            } else if cfg!(debug_assertions) {
+                let next = self.next(id, now.mono);
+                assert!(matches!(next, Next::Wait(_)), "not found due: {:?}", self.links[index]);
             }
         }
     }
 
-    fn next(&self, link: &Link, now: MonoMs) -> Next {
+    fn next(&mut self, id: LinkId, now: MonoMs) -> Next {
+        let link = &mut self.links[id.0];
         if link.under_way {
             return Next::Wait(NEVER);
         }
         if now < link.retry_at {
             return Next::Wait(link.retry_at);
         }
-        let wanted = link.wanted(link.lacks(&self.applied, &self.ancestry), self.options.node);
+        let lacks = link.lacks(&self.applied, &self.ancestry);
+        let link = &self.links[id.0];
+        let wanted = link.wanted(&lacks, self.options.node);
         let digest_at = self.digest_at(link);
         if link.failures == 0 && wanted.iter().any(|range| self.is_trimmed(range)) {
             // Nothing else: what comes behind could not be delivered there.
@@ -319,7 +327,7 @@ impl Replica {
     }
 
     fn offer(&mut self, id: LinkId, now: Now, effects: &mut Vec<Effect>) {
-        let (ops, state) = match self.next(&self.links[id.0], now.mono) {
+        let (ops, state) = match self.next(id, now.mono) {
             Next::Send(ops) => (ops, false),
             Next::State(ops) => (ops, true),
             Next::Wait(until) => {
@@ -464,10 +472,11 @@ impl Replica {
         }
         let before = link.lacks(&self.applied, &self.ancestry);
         let peer = statement.node;
-        link.replace_known(statement, implied.unwrap_or_default(), &self.ancestry);
+        link.replace_known(statement, implied, &self.ancestry);
         let lacks = link.lacks(&self.applied, &self.ancestry);
         link.note_lags(now.mono, &lacks, own, forward_after_ms + stagger_ms);
-        link.stuck = lacks.iter().any(|range| !has_come(range, &before));
+        let is_clear = |known: &Known| known.unclear(&self.applied, &self.ancestry).is_empty();
+        link.stuck = !link.known.as_ref().is_none_or(is_clear) || lacks.iter().any(|range| !has_come(range, &before));
         let ops: Vec<OpRange> =
             before.iter().filter(|range| range.origin.node == own).filter_map(|range| less(range, &lacks)).collect();
         if !ops.is_empty() {

@@ -304,6 +304,26 @@ fn what_is_implied_at_a_peer_implies_its_parents_there() {
     assert_eq!(lone.lacks(), []);
 }
 
+/// Its first pushes after a start name a life that this node has not heard of; only its answers say what that implies.
+#[test]
+fn a_peer_that_was_restarted_is_sent_its_earlier_lives_only_once_it_says_that_it_lacks_them() {
+    let lives = [1, 2, 3].map(|life| Origin::new(PEER, Incarnation(life)).dot(1));
+    for (implied, lacks) in [(vec![lives[1]], false), (vec![], true)] {
+        let mut lone = Lone::new(Some(PEER));
+        drop(lone.answered(Vec::new(), statement(PEER, 3, 0, &[]), Vec::new()));
+        lone.takes(op(lives[0], &[]));
+        drop(lone.heard(statement(PEER, 3, 2, &[lives[1]]), vec![Arc::new(op(lives[1], &[lives[0]]))]));
+        drop(lone.persist());
+        drop(lone.heard(statement(PEER, 8, 1, &[lives[2]]), Vec::new()));
+        let effects = lone.after(600).heard(statement(PEER, 8, 2, &[lives[2]]), Vec::new());
+        let asks = effects.iter().any(|effect| matches!(effect, Effect::Send(send) if send.ops.is_empty()));
+        assert!(asks, "what it has is asked for, and nothing is sent: {effects:?}");
+        drop(lone.answered(Vec::new(), statement(PEER, 8, 3, &[lives[2]]), implied.clone()));
+        let effects = lone.after(600).answered(Vec::new(), statement(PEER, 8, 4, &[lives[2]]), implied);
+        assert_eq!(sends_ops(&effects), lacks, "{effects:?}");
+    }
+}
+
 /// A late copy of a push says again what was known before: that is no sign that nothing moves.
 #[test]
 fn a_statement_heard_again_shows_no_lack_of_progress() {

@@ -223,13 +223,13 @@ pub(crate) const BUGS: &[Bug] = &[
             at(LINK, "take_if(|old| «old.statement.boot == statement.boot»)", "false"),
             at(
                 LINK,
-                "replace(«Known { statement, implied }»)",
+                "replace(«Known::new(statement, implied, answered)»)",
                 "{
                     let mut statement = statement;
                     for dot in self.known.iter().flat_map(|old| old.statement.vector.entries()) {
                         statement.vector.raise(dot);
                     }
-                    Known { statement, implied }
+                    Known::new(statement, implied, answered)
                 }",
             ),
         ],
