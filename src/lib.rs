@@ -2,6 +2,8 @@
 //!
 //! The feature `server` (on by default) is everything but the pure modules.
 
+#[cfg(feature = "server")]
+pub mod backup;
 pub mod causality;
 #[cfg(feature = "server")]
 pub mod cli;

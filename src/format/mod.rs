@@ -11,6 +11,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod ancestry;
+pub mod backup;
 pub mod base;
 pub mod checkpoint;
 mod dto;

@@ -84,7 +84,7 @@ struct PieceDto<'a> {
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
-struct HeadDto<'a> {
+pub(super) struct HeadDto<'a> {
     #[n(0)]
     vector: Vec<Dot>,
     #[b(1)]
@@ -104,11 +104,11 @@ struct ParentsDto<'a> {
 }
 
 #[derive(Encode, Decode)]
-struct KeyDto<'a> {
+pub(super) struct KeyDto<'a> {
     #[b(0)]
-    key: &'a str,
+    pub(super) key: &'a str,
     #[b(1)]
-    siblings: &'a ByteSlice,
+    pub(super) siblings: &'a ByteSlice,
 }
 
 #[derive(Encode, Decode)]
@@ -144,11 +144,7 @@ pub fn encode_piece(
         push: message::write_push(push, &[] as &[&[u8]]),
         transfer,
         after,
-        head: head.map(|head| HeadDto {
-            vector: dto::write_vector(&head.vector),
-            ancestry: head.ancestry.iter().map(write_parents).collect(),
-            keys: head.keys,
-        }),
+        head: head.map(write_head),
         keys: keys.iter().map(|(key, siblings)| KeyDto { key, siblings: siblings.as_ref().into() }).collect(),
         is_last,
     };
@@ -183,7 +179,7 @@ pub fn decode_piece(bytes: &[u8]) -> Result<StatePiece, FormatError> {
         push,
         transfer,
         after: after.map(Key::from),
-        head: head.map(read_head).transpose()?,
+        head: head.map(|head| read_head(PIECE, head)).transpose()?,
         keys: keys.collect::<Result<_, FormatError>>()?,
         is_last,
     })
@@ -214,21 +210,30 @@ fn write_parents<'a>((origin, parents): (Origin, &'a [Dot])) -> ParentsDto<'a> {
     ParentsDto { node: origin.node.0, incarnation: origin.incarnation.0, parents: List::Borrowed(parents) }
 }
 
-fn read_head(dto: HeadDto<'_>) -> Result<StateHead, FormatError> {
+pub(super) fn write_head(head: &StateHead) -> HeadDto<'_> {
+    HeadDto {
+        vector: dto::write_vector(&head.vector),
+        ancestry: head.ancestry.iter().map(write_parents).collect(),
+        keys: head.keys,
+    }
+}
+
+/// The head of a state in a `what`.
+pub(super) fn read_head(what: &'static str, dto: HeadDto<'_>) -> Result<StateHead, FormatError> {
     let HeadDto { vector, ancestry: known, keys } = dto;
     let mut ancestry = Ancestry::new();
     let mut last = None;
     for ParentsDto { node, incarnation, parents } in known {
         let origin = Origin::new(NodeId(node), Incarnation(incarnation));
-        let parents = dto::check_dots(PIECE, parents.into_vec())?;
+        let parents = dto::check_dots(what, parents.into_vec())?;
         if let Some(problem) = ancestry::problem(origin, &parents) {
-            return Err(FormatError::malformed(PIECE, problem));
+            return Err(FormatError::malformed(what, problem));
         }
         if parents.is_empty() || last >= Some(origin) {
-            return Err(FormatError::malformed(PIECE, "its ancestry is not in order, or has one without parents"));
+            return Err(FormatError::malformed(what, "its ancestry is not in order, or has one without parents"));
         }
         last = Some(origin);
         ancestry.insert(origin, &parents);
     }
-    Ok(StateHead { vector: dto::read_vector(PIECE, vector)?, ancestry, keys })
+    Ok(StateHead { vector: dto::read_vector(what, vector)?, ancestry, keys })
 }

@@ -10,6 +10,7 @@
 //! decide anything about causality, know how anything is stored, or talk to peers.
 
 mod answers;
+mod backup;
 pub mod bodies;
 mod body;
 mod cluster;
@@ -119,6 +120,8 @@ pub struct HttpOptions {
     pub watch_patience: Duration,
     /// How long a watch says nothing before it says how far it is.
     pub watch_keep_alive: Duration,
+    /// How long a backup waits for a client that takes nothing before it ends.
+    pub backup_patience: Duration,
     /// Becomes true when the node is stopping: what would go on for ever ends then.
     pub stopping: Option<channel::Receiver<bool>>,
     /// Where people see a trace, for the console: `{trace_id}` in it stands for the trace's id.
@@ -140,6 +143,7 @@ impl Default for HttpOptions {
             max_wait: Duration::from_secs(30),
             watch_patience: Duration::from_secs(30),
             watch_keep_alive: Duration::from_secs(15),
+            backup_patience: Duration::from_secs(60),
             stopping: None,
             traces_url: None,
             tracer: None,
@@ -163,6 +167,8 @@ struct App {
     cluster_watchers: Arc<Semaphore>,
     /// Walks over the whole store that may still begin.
     walks: Arc<Semaphore>,
+    /// The backups that may still begin.
+    backups: Arc<Semaphore>,
     /// The watches that there may still be.
     watchers: Arc<Semaphore>,
     watched_log: WatchedLog,
@@ -185,6 +191,7 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
         tokens: StateTokens::new(),
         cluster_watchers: Arc::new(Semaphore::new(cluster::MAX_WATCHERS)),
         walks: Arc::new(Semaphore::new(fingerprint::MAX_WALKS)),
+        backups: Arc::new(Semaphore::new(backup::MAX_BACKUPS)),
         watchers: Arc::new(Semaphore::new(options.limits.watchers)),
         watched_log: WatchedLog::default(),
         run: watch::RunId::new(),

@@ -6,8 +6,8 @@ use axum::Router;
 use axum::routing::{get, patch};
 
 use super::{
-    App, cluster, conflicts, draining, fingerprint, keys, latency, many, metrics, openapi, pending, read, set, status,
-    unknown_path, watch, writes, wrong_method,
+    App, backup, cluster, conflicts, draining, fingerprint, keys, latency, many, metrics, openapi, pending, read, set,
+    status, unknown_path, watch, writes, wrong_method,
 };
 
 const READ: &str = "/read";
@@ -15,6 +15,7 @@ const SET: &str = "/set";
 const KEYS: &str = "/keys";
 const CONFLICTS: &str = "/conflicts";
 const FINGERPRINT: &str = "/fingerprint";
+const BACKUP: &str = "/backup";
 const WRITES: &str = "/writes/{dot}";
 const STATUS: &str = "/status";
 const CLUSTER: &str = "/cluster";
@@ -35,6 +36,7 @@ pub(super) const PATHS: &[&str] = &[
     KEYS,
     CONFLICTS,
     FINGERPRINT,
+    BACKUP,
     WRITES,
     STATUS,
     CLUSTER,
@@ -65,6 +67,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route(KEYS, get(keys::keys))
         .route(CONFLICTS, get(conflicts::conflicts))
         .route(FINGERPRINT, get(fingerprint::fingerprint))
+        .route(BACKUP, get(backup::backup))
         .route(WRITES, get(writes::receipt))
         .route(STATUS, get(status::status))
         .route(CLUSTER, get(cluster::cluster))

@@ -108,7 +108,8 @@ fn of_body(body: Body) -> Response {
     ([(CONTENT_TYPE, EVENT_STREAM), (CACHE_CONTROL, NO_STORE)], body).into_response()
 }
 
-async fn stopped(stopping: Option<watch::Receiver<bool>>) {
+/// Waits until the node is stopping.
+pub(super) async fn stopped(stopping: Option<watch::Receiver<bool>>) {
     match stopping {
         // Nobody is left to say so: that is a stop too.
         Some(mut stopping) => drop(stopping.wait_for(|stop| *stop).await),

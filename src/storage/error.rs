@@ -76,6 +76,18 @@ pub enum OpenError {
         /// The directory.
         path: PathBuf,
     },
+    /// A backup is to be restored there, and it holds data.
+    #[error("{path} holds data already; a backup is restored into an empty directory")]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A backup is being restored there, or that was cut off.
+    #[error("{path} holds a backup that is not restored as a whole; wait for `causeway restore`, or run it again")]
+    Restoring {
+        /// The directory.
+        path: PathBuf,
+    },
     /// What it holds does not fit together.
     #[error("{path} is damaged: {problem}")]
     Damaged {

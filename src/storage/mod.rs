@@ -12,7 +12,7 @@ mod files;
 mod memory;
 mod oplog;
 
-pub use disk::{DiskOptions, DiskStorage};
+pub use disk::{DiskOptions, DiskStorage, Restoring};
 pub use error::{OpenError, StorageError};
 
 pub use memory::MemoryStorage;

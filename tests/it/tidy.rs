@@ -11,6 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("format", &["causality", "replica"]),
     ("storage", &["causality", "replica", "format"]),
     ("node", &["causality", "replica", "format", "storage"]),
+    ("backup", &["causality", "replica", "format", "storage"]),
     ("http", &["causality", "replica", "format", "storage", "node"]),
     ("peers", &["causality", "replica", "format", "storage", "node"]),
     ("telemetry", &["causality", "replica", "format", "storage", "node"]),
@@ -18,7 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("console", &[]),
     ("listen", &[]),
     ("config", &["causality"]),
-    ("cli", &[]),
+    ("cli", &["backup"]),
 ];
 
 /// Modules that only compute, and what would be more than that.

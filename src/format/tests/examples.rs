@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::causality::{Ancestry, CausalContext, Dot, Hlc, Incarnation, NodeId, Origin, Parents, Seen, VersionVector};
+use crate::causality::{
+    Ancestry, CausalContext, Dot, Hlc, Incarnation, NodeId, Origin, Parents, Seen, VersionVector, WallMs,
+};
+use crate::format::backup::BackupHead;
 use crate::format::base::Base;
 use crate::format::facts::{Facts, Latency, LinkFacts, MemberFacts, Question, Receipt, TransferFacts, UnknownMember};
 use crate::format::identity::StoredIdentity;
 use crate::format::state::{StateAnswer, StateHead, StatePiece, Taken};
 use crate::replica::{
-    Answer, Checkpoint, Echo, Entry, Op, Protocol, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
+    Answer, Checkpoint, Echo, Entry, Key, Op, Protocol, Push, Rejection, Sibling, Siblings, Statement, Totals,
+    TraceContext,
 };
 
 pub(super) fn origin(node: u32, incarnation: u64) -> Origin {
@@ -126,6 +130,21 @@ pub(super) fn piece() -> StatePiece {
         keys: vec![("grün".into(), siblings()), ("z".into(), siblings())],
         is_last: true,
     }
+}
+
+pub(super) fn backup_head() -> BackupHead {
+    let StatePiece { head, .. } = piece();
+    BackupHead {
+        cluster: "causeway".to_owned(),
+        node: NodeId(1),
+        taken: WallMs(1_764_000_000_000),
+        state: head.expect("it is the first piece"),
+    }
+}
+
+/// Of a backup: its head and its keys.
+pub(super) fn backup() -> (BackupHead, Vec<(Key, Siblings)>) {
+    (backup_head(), piece().keys)
 }
 
 pub(super) fn state_answers() -> [StateAnswer; 4] {

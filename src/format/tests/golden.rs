@@ -2,6 +2,7 @@
 //! `fixtures/protocol2` the messages of which version 2 says more. They never change once they are released; a new version
 //! gets a directory of its own, and the old one must still be read.
 
+use super::backup::{parts as write_backup, read as read_backup};
 use super::examples;
 use super::state::write_piece;
 use crate::causality::CausalContext;
@@ -33,6 +34,9 @@ golden!(question, examples::question(), facts::encode_question, facts::decode_qu
 golden!(facts, examples::facts(), facts::encode_facts, facts::decode_facts);
 golden!(facts_of_transfers, "protocol2", examples::facts_of_transfers(), facts::encode_facts, facts::decode_facts);
 golden!(state_piece, "protocol2", examples::piece(), write_piece, state::decode_piece);
+golden!(backup, examples::backup(), |(head, keys): &_| write_backup(head, keys, 1).concat(), |bytes: &[u8]| {
+    read_backup(bytes, 64)
+});
 golden!(question_from, "protocol2", examples::question_from(), facts::encode_question, facts::decode_question);
 golden!(facts_of_members, "protocol2", examples::facts_of_members(), facts::encode_facts, facts::decode_facts);
 golden!(facts_with_twins, "protocol2", examples::facts_with_twins(), facts::encode_facts, facts::decode_facts);

@@ -1,6 +1,7 @@
 //! Formats: what is written is read back, is the same bytes for ever, and nothing else is taken for it.
 #![allow(clippy::unwrap_used)]
 
+mod backup;
 mod canonical;
 mod examples;
 mod golden;
@@ -22,7 +23,7 @@ use strategies::{any_answer, any_base, any_checkpoint, any_op, any_push, any_rej
 type Decode = fn(&[u8]) -> Result<(), FormatError>;
 
 /// Every decoder of frames.
-const DECODERS: [(&str, Decode); 13] = [
+const DECODERS: [(&str, Decode); 14] = [
     ("op", |bytes| op::decode(bytes).map(drop)),
     ("siblings", |bytes| siblings::decode(bytes).map(drop)),
     ("checkpoint", |bytes| checkpoint::decode(bytes).map(drop)),
@@ -35,6 +36,7 @@ const DECODERS: [(&str, Decode); 13] = [
     ("question", |bytes| facts::decode_question(bytes).map(drop)),
     ("facts", |bytes| facts::decode_facts(bytes).map(drop)),
     ("piece of a state", |bytes| super::state::decode_piece(bytes).map(drop)),
+    ("part of a backup", |bytes| super::backup::decode_part(bytes).map(drop)),
     ("answer to a piece", |bytes| super::state::decode_answer(bytes).map(drop)),
 ];
 

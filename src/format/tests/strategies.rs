@@ -8,12 +8,14 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::examples::origin;
-use crate::causality::{Ancestry, CausalContext, Dot, Hlc, NodeId, Origin, Seen, VersionVector};
+use crate::causality::{Ancestry, CausalContext, Dot, Hlc, NodeId, Origin, Seen, VersionVector, WallMs};
 use crate::format::MAX_COUNTER;
+use crate::format::backup::BackupHead;
 use crate::format::base::Base;
 use crate::format::state::{StateAnswer, StateHead, StatePiece, Taken};
 use crate::replica::{
-    Answer, Checkpoint, Echo, Entry, Op, Protocol, Push, Rejection, Sibling, Siblings, Statement, Totals, TraceContext,
+    Answer, Checkpoint, Echo, Entry, Key, Op, Protocol, Push, Rejection, Sibling, Siblings, Statement, Totals,
+    TraceContext,
 };
 
 fn any_counter() -> impl Strategy<Value = u64> {
@@ -143,6 +145,19 @@ pub(super) fn any_piece() -> impl Strategy<Value = StatePiece> {
         let head = after.is_none().then_some(StateHead { vector, ancestry, keys: all });
         StatePiece { push, transfer, after, head, is_last: is_last || keys.is_empty(), keys }
     })
+}
+
+pub(super) fn any_backup_head() -> impl Strategy<Value = BackupHead> {
+    let state = (any_vector(), any_ancestry(), any::<u64>());
+    (any_text(), any::<u32>(), any::<u64>(), state).prop_map(|(cluster, node, taken, (vector, ancestry, keys))| {
+        let state = StateHead { vector, ancestry, keys };
+        BackupHead { cluster: cluster.to_string(), node: NodeId(node), taken: WallMs(taken), state }
+    })
+}
+
+pub(super) fn any_keys() -> impl Strategy<Value = Vec<(Key, Siblings)>> {
+    let keys = btree_map("\\PC{1,20}", any_siblings(), 0..5);
+    keys.prop_map(|keys| keys.into_iter().map(|(key, siblings)| (key.into(), siblings)).collect())
 }
 
 pub(super) fn any_state_answer() -> impl Strategy<Value = StateAnswer> {

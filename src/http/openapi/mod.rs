@@ -26,8 +26,8 @@ use utoipa::OpenApi;
 use super::problem::Problem;
 use super::view::NO_STORE;
 use super::{
-    HttpOptions, Shared, cluster, conflicts, draining, fingerprint, headers, keys, latency, many, metrics, pending,
-    query, read, set, status, watch, writes,
+    HttpOptions, Shared, backup, cluster, conflicts, draining, fingerprint, headers, keys, latency, many, metrics,
+    pending, query, read, set, status, watch, writes,
 };
 pub(super) use params::{
     Acks, Bucket, Cursors, DotInPath, IdempotencyKey, IfNoneMatch, PageOfKeys, Peer, SessionHeaders,
@@ -59,6 +59,7 @@ const ABOUT: &str = "A replicated key-value store: causal, always writable, with
         watch::watch,
         conflicts::conflicts,
         fingerprint::fingerprint,
+        backup::backup,
         writes::receipt,
         pending::pending,
         latency::latency,

@@ -1,11 +1,13 @@
 //! The data directory: whose it is, who has it open, and that what was made in it stays after a power cut.
 
+use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::STORE;
 use crate::format::FormatError;
 use crate::format::identity::{self, StoredIdentity};
 use crate::storage::{DiskSpace, Identity, LogId, OpenError, StorageError, files};
@@ -17,9 +19,11 @@ pub(super) const FORMAT: u32 = 4;
 /// The oldest that is read, and brought to the newest.
 pub(super) const OLDEST_FORMAT: u32 = 3;
 
-const IDENTITY: &str = "identity";
+pub(super) const IDENTITY: &str = "identity";
 const UNFINISHED_IDENTITY: &str = "identity.new";
 const LOCK: &str = "lock";
+/// In it the directory is made that this one becomes when a backup is restored.
+pub(super) const RESTORING: &str = "causeway-restoring";
 
 /// What may be in a directory that is not ours yet: what a start leaves that was cut off before the identity
 /// was there, and what file systems put at the root of a volume.
@@ -43,10 +47,39 @@ pub(super) fn claim(path: &Path, identity: &Identity) -> Result<Claimed, OpenErr
     create_dir_durably(path).map_err(|error| io_error(path, error))?;
     let lock = lock(path)?;
     let (log, format) = match check(path, identity)? {
-        Some(found) => found,
+        Some(found) => {
+            remove_restored(path).map_err(|error| io_error(path, error))?;
+            found
+        }
         None => (begin(path, identity).map_err(|error| io_error(path, error))?, FORMAT),
     };
     Ok(Claimed { lock: Arc::new(lock), log, format })
+}
+
+/// Takes a directory for this process in which there is nothing, or what is left of [restoring](super::restoring).
+pub(super) fn reserve(path: &Path) -> Result<File, OpenError> {
+    let check = || match check_empty(path) {
+        Err(OpenError::Restoring { .. }) => Ok(()),
+        other => other,
+    };
+    check()?;
+    create_dir_durably(path).map_err(|error| io_error(path, error))?;
+    let lock = lock(path)?;
+    check()?;
+    Ok(lock)
+}
+
+/// Removes the directory in which a restored one was made.
+pub(super) fn remove_restored(path: &Path) -> io::Result<()> {
+    remove_dir(&path.join(RESTORING))
+}
+
+/// Removes a directory with everything in it, if it is there.
+pub(super) fn remove_dir(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Says that the directory has the newest format: before the first file is written that only this has.
@@ -65,7 +98,7 @@ fn check(path: &Path, identity: &Identity) -> Result<Option<(LogId, u32)>, OpenE
     let bytes = match fs::read(path.join(IDENTITY)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return if is_foreign(path)? { Err(OpenError::Foreign { path: path.to_owned() }) } else { Ok(None) };
+            return check_empty(path).map(|()| None);
         }
         Err(error) => return Err(io_error(path, error)),
     };
@@ -87,19 +120,29 @@ fn check(path: &Path, identity: &Identity) -> Result<Option<(LogId, u32)>, OpenE
     Ok(Some((LogId(log), format)))
 }
 
-fn is_foreign(path: &Path) -> Result<bool, OpenError> {
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(io_error(path, error)),
+/// Makes sure that there is nothing of anybody in a directory that has no identity.
+fn check_empty(path: &Path) -> Result<(), OpenError> {
+    let names = match fs::read_dir(path) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => Err(error),
     };
-    for entry in entries {
-        let name = entry.map_err(|error| io_error(path, error))?.file_name();
-        if !NOTHING.iter().any(|expected| name == *expected) {
-            return Ok(true);
-        }
+    let names = names.map_err(|error| io_error(path, error))?;
+    let path = path.to_owned();
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    let has_others = |known: &[&str]| {
+        let is_known = |name: &&OsString| known.iter().chain(&NOTHING).any(|known| **name == **known);
+        names.iter().any(|name| !is_known(&name))
+    };
+    if has(IDENTITY) {
+        Err(OpenError::NotEmpty { path })
+    } else if has(RESTORING) && !has_others(&[RESTORING, STORE]) {
+        Err(OpenError::Restoring { path })
+    } else if has_others(&[]) {
+        Err(OpenError::Foreign { path })
+    } else {
+        Ok(())
     }
-    Ok(false)
 }
 
 fn lock(path: &Path) -> Result<File, OpenError> {

@@ -22,10 +22,13 @@ mod kept;
 mod outlines;
 mod record;
 mod recovery;
+mod restoring;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+
+pub use restoring::Restoring;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

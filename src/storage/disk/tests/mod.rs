@@ -7,6 +7,7 @@ mod damage;
 mod format_3;
 mod hot;
 mod restarts;
+mod restoring;
 mod trimming;
 
 use std::fs;
