@@ -76,6 +76,12 @@ pub enum BackupError {
 }
 
 impl BackupError {
+    /// Whether what was named can't be used as it is: nothing was changed, and nothing failed.
+    pub fn is_refusal(&self) -> bool {
+        use OpenError::{Foreign, InUse, NotEmpty};
+        matches!(self, Self::Exists { .. } | Self::Directory(Foreign { .. } | InUse { .. } | NotEmpty { .. }))
+    }
+
     fn file(path: &Path) -> impl Fn(io::Error) -> Self + '_ {
         move |source| Self::File { path: path.to_owned(), source }
     }

@@ -27,6 +27,9 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// More than the largest answer of a node with the largest limits.
 pub(super) const MAX_ANSWER_BYTES: usize = 256 << 20;
 
+/// The content of a stream of events.
+pub(super) const EVENTS: &str = "text/event-stream";
+
 /// Where the node of this environment serves clients, or why that can't be said.
 pub type OwnNode<'a> = &'a dyn Fn() -> Result<SocketAddr, String>;
 
@@ -224,15 +227,20 @@ impl Client {
         read(&node, ask, response).await
     }
 
-    /// Asks for a stream, of the first of these nodes that can be reached; says which that is.
-    pub(super) async fn stream(&self, nodes: &[Url], ask: &Ask) -> Result<(Url, Response), Failure> {
+    /// Asks for a stream of such content, of the first of these nodes that can be reached; says which that is.
+    pub(super) async fn stream(
+        &self,
+        nodes: &[Url],
+        ask: &Ask,
+        content_type: &str,
+    ) -> Result<(Url, Response), Failure> {
         let (node, response) = self.open(nodes, ask, None).await?;
         if !response.status().is_success() {
             return Err(read(&node, ask, response).await?.refused());
         }
         match response.headers().get(CONTENT_TYPE) {
-            Some(kind) if kind.as_bytes().starts_with(b"text/event-stream") => Ok((node, response)),
-            _ => Err(no_node(&bare(ask.url(&node)), "it is no stream of events")),
+            Some(kind) if kind.as_bytes().starts_with(content_type.as_bytes()) => Ok((node, response)),
+            _ => Err(no_node(&bare(ask.url(&node)), format_args!("it is no {content_type}"))),
         }
     }
 
@@ -291,6 +299,16 @@ fn cut_off(node: &Url, error: &reqwest::Error, timeout: Duration) -> NoAnswer {
 pub(super) async fn next_piece(response: &mut Response) -> Option<Vec<u8>> {
     let piece = tokio::time::timeout(SILENCE, response.chunk()).await;
     piece.ok()?.ok()?.map(Into::into)
+}
+
+/// The same of a stream that has an end: `None`. One that broke off is a failure.
+pub(super) async fn next_bytes(node: &Url, response: &mut Response) -> Result<Option<Vec<u8>>, Failure> {
+    let broke_off = |why: String| Failure::NotDone(format!("{}: the answer broke off: {why}", shown(node)));
+    match tokio::time::timeout(SILENCE, response.chunk()).await {
+        Ok(Ok(piece)) => Ok(piece.map(Into::into)),
+        Ok(Err(error)) => Err(broke_off(innermost(&error))),
+        Err(_) => Err(broke_off(silent(SILENCE))),
+    }
 }
 
 /// Why there was no answer.

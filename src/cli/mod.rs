@@ -5,6 +5,7 @@
 //! Results go to standard output and nothing else does; what went wrong is one sentence on standard error and an exit
 //! code (`docs/commands.md`). Must not import the other shells.
 
+mod backup;
 mod client;
 mod completions;
 mod drain;
@@ -120,6 +121,23 @@ pub enum Command {
                       never the same ops"
     )]
     Verify(verify::Verify),
+    /// Writes a node's whole state as of one instant to a file
+    ///
+    /// The node goes on being used. What is written is checked, and gets its name only when it is whole and on disk.
+    #[command(
+        after_help = "Exit codes: 0 written (or whole, with --check), 1 not whole or not a backup, 2 wrong command line or \
+                      FILE is there already, 3 no answer or a refusal, or a file can't be read or written"
+    )]
+    Backup(backup::Backup),
+    /// Makes a data directory of a backup
+    ///
+    /// The backup is checked to its end first. The node that is started on the directory begins a new incarnation, and gets
+    /// from the others what it lacks.
+    #[command(
+        after_help = "Exit codes: 0 restored, 1 not whole or not a backup, 2 wrong command line or the directory is not \
+                      empty, 3 a file can't be read or written. After anything but 0 there is nothing to start a node on"
+    )]
+    Restore(backup::Restore),
     /// Prints a script by which a shell completes commands and options
     Completions(completions::Completions),
     /// Exits with 0 if the node that this environment configures answers GET /readyz with 200 within 2 s
@@ -152,6 +170,8 @@ async fn carry_out(command: &Command, own: OwnNode<'_>) -> Result<(), Failure> {
         Command::Drain(drain) => drain::run(drain, own).await,
         Command::Watch(watch) => watch::run(watch, own).await,
         Command::Verify(verify) => verify::run(verify, own).await,
+        Command::Backup(backup) => backup::run(backup, own).await,
+        Command::Restore(restore) => backup::restore(restore),
         Command::Completions(completions) => completions::run(completions),
         Command::Healthcheck => {
             // Not 2, which Docker keeps for itself.
@@ -216,7 +236,8 @@ Exit codes of a node:
 Exit codes of commands:
   0  done
   1  done, and the answer is no: no such key (get), too few acknowledgements in time (set), the nodes differ (verify)
-     or disagree (members), the others lack something (drain), not ready (healthcheck)
+     or disagree (members), the others lack something (drain), the file is not whole (backup, restore), not ready
+     (healthcheck)
   2  the command line is wrong, or the configuration
   3  could not be done: no answer, or the node refused",
     );

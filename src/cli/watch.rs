@@ -8,7 +8,7 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::client::{Ask, Client, Nodes, OwnNode, shown};
+use super::client::{Ask, Client, EVENTS, Nodes, OwnNode, shown};
 use super::events::{Event, Events};
 use super::failure::Failure;
 use super::output;
@@ -86,7 +86,7 @@ async fn follow(watch: &Watch, client: &Client, cursor: &mut Option<String>) -> 
         if let Some(cursor) = &*cursor {
             ask = ask.query("after", cursor);
         }
-        match client.stream(nodes, &ask).await {
+        match client.stream(nodes, &ask, EVENTS).await {
             Ok((answered, response)) => {
                 let lost = print(watch, Events::of(response), cursor).await?;
                 output::note(format_args!("{}: {lost}; trying again", shown(&answered)));

@@ -20,10 +20,14 @@ pub const CONTENT_TYPE: &str = "application/vnd.causeway.backup";
 /// No part has more bytes. Usually there are far fewer; but a key is never cut in two.
 pub const MAX_PART_BYTES: usize = 1 << 30;
 
+/// No head has as many. What begins with text would have.
+const MAX_HEAD_BYTES: usize = 0x1fff_ffff;
+
 const WHOLE: &str = "backup";
 const PART: &str = "part of a backup";
 const VERSION: u8 = 1;
 const LENGTH_BYTES: usize = 4;
+const NO_HEAD: &str = "it does not begin with its head";
 
 /// A part of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,6 +233,9 @@ impl BackupReader {
         }
         let Some((length, behind)) = rest.split_first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         let length = u32::from_le_bytes(*length) as usize;
+        if self.place == Place::Start && length > MAX_HEAD_BYTES {
+            return Err(FormatError::malformed(WHOLE, NO_HEAD));
+        }
         if length > MAX_PART_BYTES {
             return Err(too_long(length));
         }
@@ -265,7 +272,7 @@ impl BackupReader {
         let wrong = |problem: String| Err(FormatError::malformed(WHOLE, problem));
         match (self.place, part) {
             (Place::Start, Part::Head(_)) => self.place = Place::Keys,
-            (Place::Start, _) => return wrong("it does not begin with its head".to_owned()),
+            (Place::Start, _) => return wrong(NO_HEAD.to_owned()),
             (_, Part::Head(_)) => return wrong("it has a second head".to_owned()),
             (_, Part::Keys(keys)) => {
                 if self.last.as_ref() >= keys.first().map(|(key, _)| key) {

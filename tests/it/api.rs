@@ -1,5 +1,6 @@
 //! What the API does, asked over HTTP of nodes in this process, on real stores.
 
+mod backup;
 mod document;
 mod draining;
 mod faults;

@@ -1,5 +1,6 @@
 //! The commands for people, as they are typed: what they print, where, and how they end.
 
+mod backup;
 mod follow;
 mod verify;
 
@@ -25,7 +26,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn of(mut command: Command, input: &[u8]) -> Self {
+    pub(crate) fn of(mut command: Command, input: &[u8]) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // Who does not read its input has closed it.
         let _ = child.stdin.take().unwrap().write_all(input);

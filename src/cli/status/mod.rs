@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use reqwest::Url;
 
-use super::client::{Ask, Client, Nodes, OwnNode, TIMEOUT, shown};
+use super::client::{Ask, Client, EVENTS, Nodes, OwnNode, TIMEOUT, shown};
 use super::events::Events;
 use super::failure::Failure;
 use super::output;
@@ -51,7 +51,7 @@ async fn watch(status: &Status, client: &Client) -> Result<(), Failure> {
     loop {
         // Whoever answered before is asked first, then the others: each knows the whole cluster.
         let nodes: Vec<Url> = node.iter().chain(client.nodes()).cloned().collect();
-        match client.stream(&nodes, &Ask::get("cluster/events").timeout(TIMEOUT)).await {
+        match client.stream(&nodes, &Ask::get("cluster/events").timeout(TIMEOUT), EVENTS).await {
             Ok((answered, response)) => {
                 show(status, Events::of(response)).await?;
                 output::note(format_args!("{}: the connection was lost; trying again", shown(&answered)));

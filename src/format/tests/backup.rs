@@ -123,9 +123,14 @@ fn what_is_wrong_is_said() {
 /// A length that was altered takes no memory.
 #[test]
 fn a_part_that_would_be_too_long_is_not_waited_for() {
-    let mut reader = BackupReader::default();
-    reader.add(&(MAX_PART_BYTES as u32 + 1).to_le_bytes());
-    assert!(matches!(reader.next_part(), Err(FormatError::Malformed { .. })));
+    let too_long = (MAX_PART_BYTES as u32 + 1).to_le_bytes();
+    let (head, keys) = example();
+    let first = &parts(&head, &keys, 1)[0];
+    assert_eq!(refusal(&[too_long.to_vec()]), "backup does not read as one: it does not begin with its head");
+    assert_eq!(
+        refusal(&[first.clone(), too_long.to_vec()]),
+        "part of a backup does not read as one: it has 1073741825 bytes, more than one may have"
+    );
 }
 
 #[test]

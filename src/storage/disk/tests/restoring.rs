@@ -54,7 +54,12 @@ fn check(path: &Path) {
     assert!(recovered.ancestry.covers(&state().vector, origin(0, 3).dot(9)));
     let snapshot = store.snapshot().unwrap();
     let found = snapshot.keys("", None, 9).unwrap();
-    assert!(found.iter().map(|(key, found)| (&**key, values(found))).eq(keys().iter().map(|(key, put)| (&**key, values(put)))));
+    assert!(
+        found
+            .iter()
+            .map(|(key, found)| (&**key, values(found)))
+            .eq(keys().iter().map(|(key, put)| (&**key, values(put))))
+    );
     assert_eq!(snapshot.conflicts("", None, 9).unwrap().len(), 1);
     drop(snapshot);
     let mut log = Log { checkpoint: recovered.checkpoint, ancestry: recovered.ancestry, ..Log::default() };
