@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use tokio::signal;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::{self, Ask, Client, Nodes, OwnNode};
 use super::failure::Failure;
@@ -59,6 +59,9 @@ pub(super) async fn run(backup: &Backup, own: OwnNode<'_>) -> Result<(), Failure
         return print(file, &summary, *json, "");
     }
     let client = Client::new(nodes, own)?;
+    // From before there is a file: it is removed then.
+    let stop = |kind| signal(kind).map_err(|error| Failure::NotDone(format!("can't wait for signals: {error}")));
+    let (mut interrupt, mut terminate) = (stop(SignalKind::interrupt())?, stop(SignalKind::terminate())?);
     let written = BackupFile::create(file, *force).map_err(|error| match error {
         BackupError::Exists { path } if path == *file => {
             Failure::Usage(format!("{} is there already; --force replaces it", path.display()))
@@ -71,7 +74,9 @@ pub(super) async fn run(backup: &Backup, own: OwnNode<'_>) -> Result<(), Failure
     })?;
     let summary = tokio::select! {
         summary = download(&client, written) => summary?,
-        _ = signal::ctrl_c() => return Err(Failure::NotDone("stopped before the backup was whole".to_owned())),
+        _ = async { tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} } } => {
+            return Err(Failure::NotDone("stopped before the backup was whole".to_owned()));
+        }
     };
     print(file, &summary, *json, "")
 }

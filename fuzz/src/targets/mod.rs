@@ -7,7 +7,7 @@ mod replica;
 
 use causeway::causality::{Incarnation, NodeId, Origin};
 use causeway::format::{
-    FormatError, ancestry, base, checkpoint, facts, frame, identity, message, op, siblings, state, token,
+    FormatError, ancestry, backup, base, checkpoint, facts, frame, identity, message, op, siblings, state, token,
 };
 
 pub use replica::replica;
@@ -21,6 +21,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("op", op),
     ("push", push),
     ("stored", stored),
+    ("backup", backup_file),
     ("replica", replica),
     #[cfg(feature = "server")]
     ("body", body),
@@ -101,12 +102,55 @@ pub fn stored(input: &[u8]) {
         0 => same(&bytes, siblings::decode, siblings::encode),
         1 => same(&bytes, checkpoint::decode, checkpoint::encode),
         2 => same(&bytes, identity::decode, identity::encode),
+        254 => same(&bytes, backup::decode_part, backup::encode_part),
         255 => same(&bytes, base::decode, base::encode),
         _ => {
             let origin = Origin::new(NodeId(0), Incarnation((*kind).into()));
             same(&bytes, |bytes| ancestry::decode(origin, bytes), |parents| ancestry::encode(parents));
         }
     }
+}
+
+/// Backups: payloads of parts, each behind its length in two bytes. What is read before something is wrong makes a whole
+/// backup, which reads as the same.
+pub fn backup_file(input: &[u8]) {
+    let (mut file, mut rest) = (Vec::new(), input);
+    while let Some((length, behind)) = rest.split_first_chunk() {
+        let (payload, others) = behind.split_at(behind.len().min(u16::from_be_bytes(*length).into()));
+        let part = sealed(payload);
+        file.extend_from_slice(&(part.len() as u32).to_le_bytes());
+        file.extend_from_slice(&part);
+        rest = others;
+    }
+    let (found, _) = parts_of(&file);
+    let Some((backup::Part::Head(head), behind)) = found.split_first() else { return };
+    let (mut writer, mut written) = backup::BackupWriter::begin(head);
+    for part in behind {
+        if let backup::Part::Keys(keys) = part {
+            let stored = keys.iter().map(|(key, read)| (key.to_string(), siblings::encode(read)));
+            written.extend(writer.keys(&stored.collect::<Vec<_>>()).expect("it was no longer when it was read"));
+        }
+    }
+    written.extend(writer.end());
+    let (mut again, is_whole) = parts_of(&written);
+    assert!(is_whole && matches!(again.pop(), Some(backup::Part::End(_))), "what was written is not whole");
+    assert!(again.iter().eq(found.iter().filter(|part| !matches!(part, backup::Part::End(_)))), "it reads differently");
+}
+
+/// The parts of a backup up to the first that is wrong, and whether it is whole.
+fn parts_of(file: &[u8]) -> (Vec<backup::Part>, bool) {
+    let (mut reader, mut parts) = (backup::BackupReader::default(), Vec::new());
+    for piece in file.chunks(7) {
+        reader.add(piece);
+        loop {
+            match reader.next_part() {
+                Ok(Some(part)) => parts.push(part),
+                Ok(None) => break,
+                Err(_) => return (parts, false),
+            }
+        }
+    }
+    (parts, reader.check_whole().is_ok())
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(

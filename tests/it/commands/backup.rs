@@ -1,8 +1,9 @@
 //! `causeway backup` and `causeway restore`: a round trip of everything that a store may hold, and what is refused.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use causeway::causality::NodeId;
 use causeway::storage::{DiskStorage, Identity, OpenError, Storage};
@@ -155,6 +156,29 @@ async fn who_is_not_a_node_or_can_not_be_reached_leaves_no_file() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     assert!(run(&["restore", text(&file), "--data-dir", "x", "--node-id", "0"]).failed(3).contains("No such file"));
     assert!(run(&["backup", "--check", text(&file)]).failed(3).contains("No such file"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_stopped_leaves_no_file() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("file");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for signal in ["INT", "TERM"] {
+        let mut command = causeway();
+        command.args(["backup", text(&file), "--node", &port.to_string()]).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        // It has the file by then, and waits for ever.
+        let connection = listener.accept().unwrap();
+        assert!(directory.path().join("file.unfinished").exists());
+        let status = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "causeway: stopped before the backup was whole\n");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        drop(connection);
+    }
 }
 
 /// Where each part of a backup begins, and the end.
