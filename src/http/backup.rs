@@ -51,7 +51,7 @@ refusals!(Refusals: query::NONE_KNOWN, problem::OF_STORE);
 pub(super) async fn backup(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [] = query::params(request.uri().query(), [])?;
     if request.method() == Method::HEAD {
-        return Ok(answer(Body::empty()));
+        return Ok(answer(Body::from_stream(stream::empty::<io::Result<Bytes>>())));
     }
     let permit = app.backups.clone().try_acquire_owned().map_err(|_| {
         let detail = format!("{MAX_BACKUPS} backups are being made already");

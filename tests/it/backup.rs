@@ -233,6 +233,9 @@ async fn also_what_has_left_all_logs_comes_back() {
         }
         assert_eq!(api.read("gone").await, None);
     }
+    // As a whole state: no log had it.
+    let log = cluster.nodes[1].log();
+    assert!(log.contains("a peer's state was merged into this node's"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
