@@ -132,3 +132,17 @@ fn merge(mut ranges: Vec<OpRange>) -> Vec<OpRange> {
     });
     ranges
 }
+
+/// Whether some of an origin's ops came since these were lacking, although more still are.
+pub(super) fn has_come(lacking: &OpRange, before: &[OpRange]) -> bool {
+    of(before, lacking.origin).is_some_and(|before| before.first < lacking.first)
+}
+
+/// What of a range that was lacking is not lacking any more.
+pub(super) fn less(range: &OpRange, lacks: &[OpRange]) -> Option<OpRange> {
+    let last = match of(lacks, range.origin) {
+        Some(still) => range.last.min(still.first - 1),
+        None => range.last,
+    };
+    Some(OpRange { last, ..*range }).filter(|gained| gained.count() > 0)
+}

@@ -476,9 +476,13 @@ impl Replica {
         let lacks = link.lacks(&self.applied, &self.ancestry);
         link.note_lags(now.mono, &lacks, own, forward_after_ms + stagger_ms);
         let is_clear = |known: &Known| known.unclear(&self.applied, &self.ancestry).is_empty();
-        link.stuck = !link.known.as_ref().is_none_or(is_clear) || lacks.iter().any(|range| !has_come(range, &before));
-        let ops: Vec<OpRange> =
-            before.iter().filter(|range| range.origin.node == own).filter_map(|range| less(range, &lacks)).collect();
+        link.stuck =
+            !link.known.as_ref().is_none_or(is_clear) || lacks.iter().any(|range| !lacking::has_come(range, &before));
+        let ops: Vec<OpRange> = before
+            .iter()
+            .filter(|range| range.origin.node == own)
+            .filter_map(|range| lacking::less(range, &lacks))
+            .collect();
         if !ops.is_empty() {
             let by_state = self.links[id.0].is_being_filled && ops.iter().any(|range| self.is_trimmed(range));
             effects.push(Effect::Acknowledged { peer, ops, by_state });
@@ -501,18 +505,4 @@ fn pause_ms(failures: u32) -> u64 {
         0 | 1 => 0,
         more => (FIRST_RETRY_MS << (more - 2).min(8)).min(MAX_RETRY_MS),
     }
-}
-
-/// Whether some of an origin's ops came since these were lacking, although more still are.
-fn has_come(lacking: &OpRange, before: &[OpRange]) -> bool {
-    lacking::of(before, lacking.origin).is_some_and(|before| before.first < lacking.first)
-}
-
-/// What of a range that was lacking is not lacking any more.
-fn less(range: &OpRange, lacks: &[OpRange]) -> Option<OpRange> {
-    let last = match lacking::of(lacks, range.origin) {
-        Some(still) => range.last.min(still.first - 1),
-        None => range.last,
-    };
-    Some(OpRange { last, ..*range }).filter(|gained| gained.count() > 0)
 }
