@@ -478,11 +478,8 @@ impl Replica {
         let is_clear = |known: &Known| known.unclear(&self.applied, &self.ancestry).is_empty();
         link.stuck =
             !link.known.as_ref().is_none_or(is_clear) || lacks.iter().any(|range| !lacking::has_come(range, &before));
-        let ops: Vec<OpRange> = before
-            .iter()
-            .filter(|range| range.origin.node == own)
-            .filter_map(|range| lacking::less(range, &lacks))
-            .collect();
+        let owned = before.iter().filter(|range| range.origin.node == own);
+        let ops: Vec<OpRange> = owned.filter_map(|range| lacking::less(range, &lacks)).collect();
         if !ops.is_empty() {
             let by_state = self.links[id.0].is_being_filled && ops.iter().any(|range| self.is_trimmed(range));
             effects.push(Effect::Acknowledged { peer, ops, by_state });
