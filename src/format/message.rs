@@ -57,6 +57,9 @@ struct StatementDto {
     /// What 0.1.0 did not say.
     #[n(8)]
     protocol: Option<ProtocolDto>,
+    /// Said only when it is so; who does not know it skips it.
+    #[n(9)]
+    wants_state: Option<bool>,
 }
 
 #[derive(Encode, Decode)]
@@ -187,14 +190,21 @@ pub(super) fn read_answer(what: &'static str, dto: AnswerDto<'_>) -> Result<Answ
 }
 
 fn write_statement(statement: &Statement) -> StatementDto {
-    let Statement { node, boot, number, vector, protocol } = statement;
+    let Statement { node, boot, number, vector, protocol, wants_state } = statement;
     let Protocol { oldest, newest } = *protocol;
     let protocol = Some(ProtocolDto { oldest, newest });
-    StatementDto { node: node.0, boot: *boot, number: *number, vector: dto::write_vector(vector), protocol }
+    StatementDto {
+        node: node.0,
+        boot: *boot,
+        number: *number,
+        vector: dto::write_vector(vector),
+        protocol,
+        wants_state: wants_state.then_some(true),
+    }
 }
 
 fn read_statement(what: &'static str, dto: StatementDto) -> Result<Statement, FormatError> {
-    let StatementDto { node, boot, number, vector, protocol } = dto;
+    let StatementDto { node, boot, number, vector, protocol, wants_state } = dto;
     let node = NodeId(node);
     let said = |ProtocolDto { oldest, newest }| Protocol { oldest, newest };
     let protocol = protocol.map_or(Protocol::UNSAID, said);
@@ -204,5 +214,6 @@ fn read_statement(what: &'static str, dto: StatementDto) -> Result<Statement, Fo
     if !protocol.meets(Protocol::OWN) {
         return Err(FormatError::Protocol { node, found: protocol });
     }
-    Ok(Statement { node, boot, number, vector: dto::read_vector(what, vector)?, protocol })
+    let vector = dto::read_vector(what, vector)?;
+    Ok(Statement { node, boot, number, vector, protocol, wants_state: wants_state.unwrap_or(false) })
 }

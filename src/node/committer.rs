@@ -18,6 +18,8 @@ pub(super) enum Work {
     Commit { appends: Vec<Append>, checkpoint: Checkpoint },
     /// Drop the log up to a position, and what came of a peer's state if nothing more comes.
     Trim { through: u64 },
+    /// Drop what of the log is damaged.
+    GiveUpLog,
     /// Put a peer's state, merged, in the place of this node's.
     Adopt { fill: Box<dyn Fill> },
 }
@@ -54,6 +56,7 @@ impl Committer {
                 self.filling.drop_abandoned(&self.transfers);
                 Command::Trimmed { outcome: attempt(|| self.storage.trim(through)) }
             }
+            Work::GiveUpLog => Command::Trimmed { outcome: attempt(|| self.storage.give_up_log()) },
             Work::Adopt { fill } => Command::Adopted { outcome: attempt(|| self.storage.adopt(fill).map(Box::new)) },
         }
     }

@@ -4,6 +4,7 @@
 //! the state is here. Whoever sends one may stop at any time: nothing of it is visible before it is adopted, and another
 //! sender takes over. Must not run on the owner's thread: pieces are written to the disk.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use super::wall_now;
 use crate::causality::NodeId;
 use crate::format::state::{StateHead, StatePiece, Taken};
 use crate::replica::{Key, View};
-use crate::storage::{Fill, PeerState, Storage, StorageError};
+use crate::storage::{Basis, Fill, PeerState, Storage, StorageError};
 
 /// For how long a sender that is silent keeps others from taking over.
 const SILENT: Duration = Duration::from_secs(10);
@@ -32,6 +33,8 @@ pub(super) struct Filling {
     open: Mutex<Option<Open>>,
     /// Whose state is complete and being adopted: until it is, no other may be begun.
     adopting: Mutex<Option<NodeId>>,
+    /// Nodes whose state can't take the place of damaged keys, of which that was said.
+    unfit: Mutex<BTreeSet<NodeId>>,
 }
 
 struct Open {
@@ -59,6 +62,7 @@ impl Filling {
         &self,
         piece: StatePiece,
         bytes: u64,
+        own: NodeId,
         view: &View,
         storage: &dyn Storage,
         transfers: &Transfers,
@@ -73,7 +77,7 @@ impl Filling {
         if let Some(with) = *self.adopting() {
             return Ok(Step::Answer(Taken::Busy { with }));
         }
-        if let Some(taken) = self.begin(&mut open, &piece, view, storage)? {
+        if let Some(taken) = self.begin(&mut open, &piece, own, view, storage)? {
             return Ok(Step::Answer(taken));
         }
         let Some(filling) = open.as_mut() else { return Ok(Step::Answer(Taken::UpTo(None))) };
@@ -112,6 +116,7 @@ impl Filling {
         &self,
         open: &mut Option<Open>,
         piece: &StatePiece,
+        own: NodeId,
         view: &View,
         storage: &dyn Storage,
     ) -> Result<Option<Taken>, StorageError> {
@@ -126,16 +131,39 @@ impl Filling {
         let (Some(StateHead { vector, ancestry, keys }), None) = (&piece.head, &piece.after) else {
             return Ok(Some(Taken::UpTo(None)));
         };
-        if view.ancestry.includes(&view.vector, vector) {
+        let basis = if storage.damage().keys { Basis::Log } else { Basis::State };
+        if basis == Basis::State && view.ancestry.includes(&view.vector, vector) {
             return Ok(Some(Taken::All));
         }
-        tracing::info!(peer = %sender, keys, "a peer's state is coming: its log does not have what this node lacks any more");
         // What was begun before goes first: two of them take twice the room.
         *open = None;
-        let fill = storage.begin_fill(PeerState { vector: vector.clone(), ancestry: ancestry.clone() })?;
+        let peer = PeerState { vector: vector.clone(), ancestry: ancestry.clone() };
+        let fill = match storage.begin_fill(peer, basis) {
+            Err(StorageError::Unfit(why)) => {
+                self.say_unfit(sender, &why);
+                // Another may have what this one lacks; or it will have it itself.
+                return Ok(Some(Taken::Busy { with: own }));
+            }
+            other => other?,
+        };
+        match basis {
+            Basis::Log => {
+                tracing::info!(peer = %sender, keys, "a peer's state is coming, in the place of damaged keys");
+            }
+            Basis::State => {
+                tracing::info!(peer = %sender, keys, "a peer's state is coming: its log does not have what this node lacks any more");
+            }
+        }
         let progress = StateProgress { peer: sender, began: wall_now(), keys: 0, bytes: 0, all_keys: *keys };
         *open = Some(Open { transfer: piece.transfer, boot, fill, through: None, heard: Instant::now(), progress });
         Ok(None)
+    }
+
+    /// Says once of each node that this one's damaged keys can't be had from it.
+    fn say_unfit(&self, peer: NodeId, why: &str) {
+        if self.unfit.lock().unwrap_or_else(PoisonError::into_inner).insert(peer) {
+            tracing::warn!(%peer, "the state of node{peer} can't take the place of damaged keys, so another's is waited for: {why}");
+        }
     }
 
     /// Whether a state was begun of which nothing comes any more.

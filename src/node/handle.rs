@@ -19,7 +19,9 @@ use super::room::{NoRoom, Room};
 use crate::causality::{Dot, NodeId, VersionVector, WallMs};
 use crate::format::state::{StateAnswer, StatePiece, Taken};
 use crate::replica::{Adopted, Answer, Key, LinkId, OpRange, Push, Rejection, Value, View, Write, WriteError, Written};
-use crate::storage::{BatchLimit, DiskSpace, Fill, LogHold, LogId, LogSize, Snapshot, Storage, StorageError, StoredOp};
+use crate::storage::{
+    BatchLimit, Damage, DiskSpace, Fill, LogHold, LogId, LogSize, Snapshot, Storage, StorageError, StoredOp,
+};
 
 /// Who waits for the view to become something looks at every change of it at first, and then from time to time: thousands
 /// that wait for what does not come must not take the time of everybody else at every commit.
@@ -305,7 +307,8 @@ impl NodeHandle {
         let shared = self.shared.clone();
         let step = tokio::task::spawn_blocking(move || {
             let view = shared.view.borrow().clone();
-            shared.filling.take(piece, bytes as u64, &view, &*shared.storage, &shared.transfers)
+            let (own, storage) = (shared.members.own, &*shared.storage);
+            shared.filling.take(piece, bytes as u64, own, &view, storage, &shared.transfers)
         });
         let failed = |error: StorageError| PushError::Rejected(Rejection::Unreadable(error.to_string()));
         match step.await.map_err(|_| PushError::Stopping)?.map_err(failed)? {
@@ -360,6 +363,11 @@ impl NodeHandle {
     /// Bytes on disk.
     pub fn disk_bytes(&self) -> Result<u64, StorageError> {
         self.shared.storage.disk_bytes()
+    }
+
+    /// What of the store is known to be damaged.
+    pub fn damage(&self) -> Damage {
+        self.shared.storage.damage()
     }
 
     /// Room on the disk.

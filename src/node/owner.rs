@@ -22,7 +22,7 @@ use crate::replica::{
     Adopted, Answer, Append, Effect, Input, MonoMs, Now, OpRange, Rejection, Replica, RequestId, Send, TICK_MS, View,
     WriteError, Written,
 };
-use crate::storage::{Fill, Storage, StorageError};
+use crate::storage::{Damage, Fill, Storage, StorageError};
 
 /// How many commands are taken in a row before the owner looks at its clock and the committer again.
 const MAX_COMMANDS_IN_A_ROW: usize = 1_024;
@@ -40,6 +40,7 @@ pub(super) struct Owner {
     pub(super) trimming: Trimming,
     pub(super) orders: Vec<mpsc::Sender<Send>>,
     pub(super) view: watch::Sender<Arc<View>>,
+    pub(super) damage: Damage,
     pub(super) waiting: InProgress,
 }
 
@@ -173,6 +174,8 @@ impl Owner {
         let outcome = match outcome {
             Ok(adopted) => {
                 self.history.visible(adopted.checkpoint.position, wall_now());
+                // First: who is answered then is told that no state is wanted any more.
+                self.note_damage();
                 self.feed(Input::Adopted(adopted));
                 let took_ms = wall_now().0.saturating_sub(began.0);
                 tracing::info!(%peer, keys, bytes, took_ms, "a peer's state was merged into this node's");
@@ -199,10 +202,37 @@ impl Owner {
         self.waiting.committing = true;
     }
 
+    /// Takes note of damage that was come upon, and of its end.
+    fn note_damage(&mut self) {
+        let damage = self.storage.damage();
+        let before = std::mem::replace(&mut self.damage, damage);
+        let Damage { keys, log, .. } = damage;
+        if log && !before.log {
+            tracing::error!(
+                "ops in the log are DAMAGED: the log is given up to there; who lacks some of it gets the whole state"
+            );
+        }
+        if keys == before.keys {
+            return;
+        }
+        if keys {
+            tracing::error!(
+                "stored keys are DAMAGED: reads of them fail until a peer's whole state has taken their place"
+            );
+        } else {
+            tracing::info!("the damaged keys were replaced by a peer's state: no key is known to be damaged any more");
+        }
+        self.feed(Input::WantsState(keys));
+    }
+
     /// What of the log can go now.
     fn trim(&mut self) -> Option<Work> {
         if !self.trimming.is_due() {
             return None;
+        }
+        self.note_damage();
+        if self.damage.log {
+            return Some(Work::GiveUpLog);
         }
         let through = self.trimming.through(&self.storage.log_runs(), &self.view.borrow(), wall_now());
         (through.is_some() || self.filling.is_abandoned()).then(|| Work::Trim { through: through.unwrap_or(0) })

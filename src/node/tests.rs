@@ -12,8 +12,8 @@ use super::*;
 use crate::causality::{CausalContext, NodeId, VersionVector};
 use crate::replica::*;
 use crate::storage::{
-    BatchLimit, DiskSpace, Fill, LogHold, LogId, LogRun, LogSize, MemoryStorage, PeerState, Snapshot, Storage,
-    StorageError, StoredOp,
+    Basis, BatchLimit, Damage, DiskSpace, Fill, LogHold, LogId, LogRun, LogSize, MemoryStorage, PeerState, Snapshot,
+    Storage, StorageError, StoredOp,
 };
 
 /// A store whose commits wait while `gate` is locked, fail when told to, and are counted.
@@ -69,8 +69,16 @@ impl Storage for Gated {
         self.inner.hold_log()
     }
 
-    fn begin_fill(&self, peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
-        self.inner.begin_fill(peer)
+    fn begin_fill(&self, peer: PeerState, basis: Basis) -> Result<Box<dyn Fill>, StorageError> {
+        self.inner.begin_fill(peer, basis)
+    }
+
+    fn give_up_log(&self) -> Result<VersionVector, StorageError> {
+        self.inner.give_up_log()
+    }
+
+    fn damage(&self) -> Damage {
+        self.inner.damage()
     }
 
     fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {
@@ -246,8 +254,14 @@ async fn writes_that_wait_do_not_keep_pushes_out() {
     });
     wait_until(|| handle.status().waiting_requests == 1).await;
     assert!(matches!(handle.would_write(1), Err(SetError::Overloaded(_))));
-    let sender =
-        Statement { node: NodeId(1), boot: 1, number: 1, vector: VersionVector::default(), protocol: Protocol::OWN };
+    let sender = Statement {
+        node: NodeId(1),
+        boot: 1,
+        number: 1,
+        vector: VersionVector::default(),
+        protocol: Protocol::OWN,
+        wants_state: false,
+    };
     let digest = Push { cluster: "test".into(), to: Some(NodeId(0)), sender, ops: Vec::new(), echo: None };
     // That it is no peer of this node is none of admission's business.
     let answer = tokio::time::timeout(Duration::from_secs(10), handle.push(digest)).await.unwrap();

@@ -25,8 +25,14 @@ fn transport(url: &str) -> Transport {
 }
 
 fn an_answer() -> Answer {
-    let receiver =
-        Statement { node: NodeId(1), boot: 1, number: 1, vector: VersionVector::new(), protocol: Protocol::OWN };
+    let receiver = Statement {
+        node: NodeId(1),
+        boot: 1,
+        number: 1,
+        vector: VersionVector::new(),
+        protocol: Protocol::OWN,
+        wants_state: false,
+    };
     Answer { receiver, implied: Vec::new(), missing: Vec::new(), redundant: 0, twin_ms: None }
 }
 

@@ -1,5 +1,5 @@
 //! State transfer, as far as the replica has to do with it: what the log does not have any more, that a peer who lacks it
-//! gets this node's whole state instead, and what follows when another's was adopted here.
+//! gets this node's whole state instead, as one does whose own is damaged, and what follows when another's was adopted here.
 //!
 //! A peer gets one piece of the state at a time, as it would get pushes; how far it is, only the shells know. What it
 //! lacks behind the state then goes to it from the log. Merging the states is for the store to do ([`super::Merging`]).

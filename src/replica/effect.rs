@@ -88,6 +88,8 @@ pub enum Input {
     /// A peer's state was merged into this node's, and the store goes on from there. Only while nothing is staged that is
     /// not persisted.
     Adopted(Box<Adopted>),
+    /// Whether stored keys are damaged, so that a peer's whole state is wanted in their place.
+    WantsState(bool),
     /// Everything appended up to this position of the log is durable.
     Persisted {
         /// A position that an [`Append`] named.

@@ -18,7 +18,7 @@ pub struct PeerState {
     pub ancestry: Ancestry,
 }
 
-/// Parts of a peer's state that are not what they must be.
+/// A peer's state, or a part of it, that is not what it must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAState {
     /// One after the last.
@@ -33,6 +33,12 @@ pub enum NotAState {
     /// The last has not come yet.
     #[error("a state is not whole: keys of the peer are missing")]
     NotWhole,
+    /// This node has nothing but its log, and neither that nor the state has all that it had.
+    #[error("it lacks ops that this node's log does not have any more")]
+    Lacks,
+    /// The same of one op, when the log lost more since.
+    #[error("the log does not have op {0} any more")]
+    Gap(Dot),
 }
 
 /// A state between its begin and its adoption, without its keys.
@@ -66,12 +72,33 @@ impl Filling {
         for (origin, parents) in peer.ancestry.iter() {
             ancestry.insert(origin, parents);
         }
-        let merging = Merging::new(own, position, &peer.vector, &ancestry);
+        Self::begin(own, position, ancestry, peer.vector)
+    }
+
+    /// The same when this node has nothing but its log, which goes to `position` and lacks what `floor` includes.
+    pub fn on_log(
+        floor: &VersionVector,
+        position: u64,
+        mut ancestry: Ancestry,
+        peer: PeerState,
+    ) -> Result<Self, NotAState> {
+        for (origin, parents) in peer.ancestry.iter() {
+            ancestry.insert(origin, parents);
+        }
+        if !ancestry.includes(&peer.vector, floor) {
+            return Err(NotAState::Lacks);
+        }
+        let filling = Self::begin(&VersionVector::new(), position, ancestry, peer.vector);
+        Ok(Self { position: 0, ..filling })
+    }
+
+    fn begin(own: &VersionVector, position: u64, ancestry: Ancestry, theirs: VersionVector) -> Self {
+        let merging = Merging::new(own, position, &theirs, &ancestry);
         Self {
             covered: ancestry.coverage(merging.vector()),
             vector: merging.vector().clone(),
             merging,
-            theirs: peer.vector,
+            theirs,
             ancestry,
             totals: Totals::default(),
             heard: Hlc(0),
@@ -154,6 +181,14 @@ impl Filling {
         self.covered.covers(dot)
     }
 
+    /// Makes sure that all that an op needs is there: some of the log may have been given up since this was begun.
+    pub fn check_follows(&self, op: &Op) -> Result<(), NotAState> {
+        let before = (op.dot.counter > 1).then(|| op.dot.origin.dot(op.dot.counter - 1));
+        let mut needed = before.iter().chain(&op.parents).chain(&op.deps);
+        let missing = needed.find(|dot| !self.ancestry.covers(&self.vector, **dot));
+        missing.map_or(Ok(()), |missing| Err(NotAState::Gap(*missing)))
+    }
+
     /// Does with a key what an op of this node's log did. What one did that the peer's state covers is there already, but its
     /// sibling keeps the place at which it arrived here.
     pub fn apply(&mut self, position: u64, op: &Op, entry: &Entry, siblings: &mut Siblings) {
@@ -184,7 +219,10 @@ impl Filling {
     }
 
     /// What is adopted with it by a node whose own state is `own` and whose log does not have what `floor` includes.
-    pub fn adopted(&self, own: &Checkpoint, floor: &VersionVector) -> Adopted {
+    pub fn adopted(&self, own: &Checkpoint, floor: &VersionVector) -> Result<Adopted, NotAState> {
+        if !self.ancestry.includes(&self.vector, &own.vector) {
+            return Err(NotAState::Lacks);
+        }
         let missed = self.theirs.entries().filter(|dot| !self.ancestry.covers(&own.vector, *dot)).collect();
         let mut floor = floor.clone();
         self.ancestry.join(&mut floor, &missed);
@@ -194,7 +232,7 @@ impl Filling {
             hlc: own.hlc.max(self.heard),
             totals: self.totals,
         };
-        Adopted { checkpoint, ancestry: self.ancestry.clone(), floor }
+        Ok(Adopted { checkpoint, ancestry: self.ancestry.clone(), floor })
     }
 }
 
@@ -239,6 +277,7 @@ mod tests {
         assert_eq!(arrivals, [4]);
         let adopted =
             filling.adopted(&Checkpoint { vector: theirs.clone(), ..Checkpoint::default() }, &VersionVector::new());
+        let adopted = adopted.unwrap();
         assert_eq!(adopted.checkpoint.totals, Totals { keys: 1, conflicts: 0, siblings: 1 });
         assert_eq!((adopted.checkpoint.vector, adopted.floor), (theirs, VersionVector::new()));
     }

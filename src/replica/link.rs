@@ -87,7 +87,7 @@ struct Lag {
 enum Next {
     /// Send these ops; none: a digest.
     Send(Vec<OpRange>),
-    /// Send a piece of the state: the log does not have all of these ops any more.
+    /// Send a piece of the state: the log does not have all of these ops any more, or the peer wants it.
     State(Vec<OpRange>),
     /// Nothing before this time, unless something happens.
     Wait(MonoMs),
@@ -198,6 +198,11 @@ impl Link {
         }
     }
 
+    /// Whether the peer's own state is damaged.
+    fn wants_state(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.statement.wants_state)
+    }
+
     /// Whether the peer knows what to do with a state.
     fn takes_states(&self) -> bool {
         self.known.as_ref().is_some_and(|known| known.statement.protocol.has(Feature::StateTransfer))
@@ -299,9 +304,13 @@ impl Replica {
         let link = &self.links[id.0];
         let wanted = link.wanted(&lacks, self.options.node);
         let digest_at = self.digest_at(link);
+        // One that can't be read is not sent.
+        let state_at = if link.takes_states() && !self.wants_state { link.state_at } else { NEVER };
+        if link.failures == 0 && link.wants_state() && state_at <= now {
+            return Next::State(wanted);
+        }
         if link.failures == 0 && wanted.iter().any(|range| self.is_trimmed(range)) {
             // Nothing else: what comes behind could not be delivered there.
-            let state_at = if link.takes_states() { link.state_at } else { NEVER };
             return match state_at.min(digest_at) {
                 _ if state_at <= now => Next::State(wanted),
                 due if due <= now => Next::Send(Vec::new()),
@@ -310,7 +319,7 @@ impl Replica {
         }
         let ops = link.unsent(wanted);
         if link.failures == 0 && ops.is_empty() && now < digest_at {
-            return Next::Wait(digest_at);
+            return Next::Wait(if link.wants_state() { state_at.min(digest_at) } else { digest_at });
         }
         Next::Send(ops)
     }
@@ -337,7 +346,7 @@ impl Replica {
         };
         let sender = self.statement();
         let link = &mut self.links[id.0];
-        let probe = link.failures > 0 || ops.is_empty();
+        let probe = link.failures > 0 || (ops.is_empty() && !state);
         link.under_way = true;
         link.due = NEVER;
         link.with_ops = !probe && !state;

@@ -22,6 +22,8 @@ pub struct Statement {
     pub vector: VersionVector,
     /// What it speaks.
     pub protocol: Protocol,
+    /// It wants the whole state of whoever hears this, because what it has stored is damaged.
+    pub wants_state: bool,
 }
 
 /// Ops for a peer, in an order in which they can be delivered as far as the sender knows. Without ops it is

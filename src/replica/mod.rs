@@ -226,6 +226,8 @@ pub struct Replica {
     repeats: Repeats,
     twins: Twins,
     read_only: bool,
+    /// Stored keys are damaged.
+    wants_state: bool,
     received_ops: u64,
     redundant_ops: u64,
     received_pushes: u64,
@@ -260,6 +262,7 @@ impl Replica {
             repeats: Repeats::new(keyed),
             twins: Twins::default(),
             read_only: false,
+            wants_state: false,
             received_ops: 0,
             redundant_ops: 0,
             received_pushes: 0,
@@ -282,6 +285,10 @@ impl Replica {
             Input::StateAnswered { link, answer, taken } => self.state_answered(now, link, answer, taken, &mut effects),
             Input::Trimmed { floor } => self.trimmed(&floor),
             Input::Adopted(adopted) => self.adopted(now, *adopted, states, &mut effects),
+            Input::WantsState(wants) => {
+                self.wants_state = wants;
+                self.touch_all_links();
+            }
             Input::Tick => {}
         }
         if may_offer {
@@ -339,6 +346,7 @@ impl Replica {
             number: self.statements,
             vector: self.applied.clone(),
             protocol: Protocol::OWN,
+            wants_state: self.wants_state,
         }
     }
 }

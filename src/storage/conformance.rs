@@ -12,7 +12,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::{
-    BatchLimit, DiskOptions, DiskStorage, Identity, LogRun, LogSize, MemoryStorage, PeerState, Piece, Storage, StoredOp,
+    Basis, BatchLimit, DiskOptions, DiskStorage, Identity, LogRun, LogSize, MemoryStorage, PeerState, Piece, Storage,
+    StoredOp,
 };
 use crate::causality::{Ancestry, Dot, Hlc, Incarnation, NodeId, Origin, Parents, VersionVector};
 use crate::format;

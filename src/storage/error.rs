@@ -23,11 +23,17 @@ pub enum StorageError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A peer's state can't be used: this node's could not be brought up to where it is.
+    #[error("the peer's state is of no use: {0}")]
+    Unfit(String),
 }
 
 impl From<NotAState> for StorageError {
     fn from(error: NotAState) -> Self {
-        StorageError::Engine(error.to_string())
+        match error {
+            NotAState::Lacks | NotAState::Gap(_) => Self::Unfit(error.to_string()),
+            other => Self::Engine(other.to_string()),
+        }
     }
 }
 
@@ -89,7 +95,10 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// What it holds does not fit together.
-    #[error("{path} is damaged: {problem}")]
+    #[error(
+        "{path} is damaged: {problem}; move the directory away and start with an empty one (this node's peers fill it, and what \
+         only this node had is lost), or put back a backup"
+    )]
     Damaged {
         /// The directory.
         path: PathBuf,

@@ -12,8 +12,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use self::fill::MemoryFill;
 use self::log::Log;
 use super::{
-    BatchLimit, DiskSpace, Fill, LogHold, LogHolds, LogId, LogRun, LogSize, PeerState, Piece, Snapshot, Storage,
-    StorageError, StoredOp, check_order,
+    Basis, BatchLimit, Damage, DiskSpace, Fill, LogHold, LogHolds, LogId, LogRun, LogSize, PeerState, Piece, Snapshot,
+    Storage, StorageError, StoredOp, check_order,
 };
 use crate::causality::{Ancestry, VersionVector};
 use crate::format;
@@ -142,18 +142,26 @@ impl Storage for MemoryStorage {
         Ok(floor.clone())
     }
 
+    fn give_up_log(&self) -> Result<VersionVector, StorageError> {
+        Ok(self.write()?.floor.clone())
+    }
+
+    fn damage(&self) -> Damage {
+        Damage::default()
+    }
+
     fn hold_log(&self) -> LogHold {
         let disk = self.read();
         self.holds.hold(|| disk.state.checkpoint.position)
     }
 
-    fn begin_fill(&self, peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
+    fn begin_fill(&self, peer: PeerState, basis: Basis) -> Result<Box<dyn Fill>, StorageError> {
         let number = {
             let mut disk = self.write()?;
             disk.fills += 1;
             disk.fills
         };
-        Ok(Box::new(MemoryFill::begin(self, number, peer)))
+        Ok(Box::new(MemoryFill::begin(self, number, peer, basis)?))
     }
 
     fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {

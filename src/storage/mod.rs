@@ -6,12 +6,14 @@
 
 #[cfg(test)]
 mod conformance;
+mod damage;
 mod disk;
 mod error;
 mod files;
 mod memory;
 mod oplog;
 
+pub use damage::Damage;
 pub use disk::{DiskOptions, DiskStorage, Restoring};
 pub use error::{OpenError, StorageError};
 
@@ -68,12 +70,20 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
     /// What the log does not have afterwards, although the state includes it.
     fn trim(&self, through: u64) -> Result<VersionVector, StorageError>;
 
+    /// Drops what of the log is damaged, and all before it, whoever still needs it: what it does not have afterwards can only be
+    /// had from the keys, which are on disk before. Only between commits. What the log does not have then, although the
+    /// state includes it.
+    fn give_up_log(&self) -> Result<VersionVector, StorageError>;
+
+    /// What is known to be damaged. Costs next to nothing.
+    fn damage(&self) -> Damage;
+
     /// Keeps in the log what comes from now on, for as long as the hold lives.
     fn hold_log(&self) -> LogHold;
 
     /// Begins to build a new state beside the present one, from that of a peer, to which a commit and a reader see nothing
     /// before it is adopted. What was begun before is dropped.
-    fn begin_fill(&self, peer: PeerState) -> Result<Box<dyn Fill>, StorageError>;
+    fn begin_fill(&self, peer: PeerState, basis: Basis) -> Result<Box<dyn Fill>, StorageError>;
 
     /// Puts what was filled in the place of the state, brought up to the end of the log. At once, also on disk: a
     /// start before it finds the old state, one after it the new. Only between commits. After an error in
@@ -94,6 +104,16 @@ pub trait Storage: KeyStates + std::marker::Send + Sync + 'static {
 
     /// Room on the disk.
     fn disk_space(&self) -> Result<DiskSpace, StorageError>;
+}
+
+/// What a peer's state is merged into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// The state that this node has.
+    State,
+    /// What this node's log has, because its keys can't all be read. What the log does not have any more the peer's state must
+    /// include: else it is [unfit](StorageError::Unfit).
+    Log,
 }
 
 /// A state being built, of which nothing is visible. Dropped before it is adopted, it leaves nothing behind.

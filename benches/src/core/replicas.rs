@@ -148,7 +148,14 @@ pub(super) fn pushes(times: usize) -> Vec<Push> {
             ops.extend(node.commit(effects));
         }
         let vector = node.replica.view().vector;
-        let sender = Statement { node: NodeId(0), boot: 0, number: index as u64 + 1, vector, protocol: Protocol::OWN };
+        let sender = Statement {
+            node: NodeId(0),
+            boot: 0,
+            number: index as u64 + 1,
+            vector,
+            protocol: Protocol::OWN,
+            wants_state: false,
+        };
         Push { cluster: "bench".into(), to: Some(NodeId(1)), sender, ops, echo: None }
     };
     (0..times).map(push).collect()
@@ -184,6 +191,7 @@ fn two_of_many() -> [Node; 2] {
                 number: 1,
                 vector: vector.clone(),
                 protocol: Protocol::OWN,
+                wants_state: false,
             };
             let push = Push { cluster: "bench".into(), to: Some(NodeId(to)), sender, ops: ops.clone(), echo: None };
             nodes[to as usize].take(push);
@@ -204,8 +212,14 @@ fn exchange([own, other]: &mut [Node; 2], push: Push) {
 pub(super) fn digest(times: usize) -> Box<dyn FnMut()> {
     let mut nodes = two_of_many();
     let vector = nodes[0].replica.view().vector;
-    let sender =
-        |number| Statement { node: NodeId(0), boot: 0, number, vector: vector.clone(), protocol: Protocol::OWN };
+    let sender = |number| Statement {
+        node: NodeId(0),
+        boot: 0,
+        number,
+        vector: vector.clone(),
+        protocol: Protocol::OWN,
+        wants_state: false,
+    };
     let digest = |number| Push {
         cluster: "bench".into(),
         to: Some(NodeId(1)),

@@ -92,6 +92,7 @@ fn statement(node: u32) -> Statement {
         number: 300,
         vector: vector(),
         protocol: Protocol::OWN,
+        wants_state: false,
     }
 }
 

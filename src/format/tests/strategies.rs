@@ -92,8 +92,14 @@ pub(super) fn any_base() -> impl Strategy<Value = Base> {
 }
 
 fn any_statement() -> impl Strategy<Value = Statement> {
-    (any::<(u32, u64, u64)>(), any_vector(), any_protocol()).prop_map(|((node, boot, number), vector, protocol)| {
-        Statement { node: NodeId(node), boot, number, vector, protocol }
+    let said = (any::<(u32, u64, u64, bool)>(), any_vector(), any_protocol());
+    said.prop_map(|((node, boot, number, wants_state), vector, protocol)| Statement {
+        node: NodeId(node),
+        boot,
+        number,
+        vector,
+        protocol,
+        wants_state,
     })
 }
 

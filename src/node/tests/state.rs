@@ -38,8 +38,14 @@ impl Peer {
         let Piece { keys, is_last } = self.storage.snapshot().unwrap().piece(after, limit).unwrap();
         let decode =
             |(key, bytes): (String, bytes::Bytes)| (key.into(), crate::format::siblings::decode(&bytes).unwrap());
-        let statement =
-            Statement { node: self.node, boot: self.boot, number: 1, vector: self.vector(), protocol: Protocol::OWN };
+        let statement = Statement {
+            node: self.node,
+            boot: self.boot,
+            number: 1,
+            vector: self.vector(),
+            protocol: Protocol::OWN,
+            wants_state: false,
+        };
         let push = Push { cluster: "test".into(), to: Some(NodeId(0)), sender: statement, ops: vec![], echo: None };
         let recovered = self.storage.recovered();
         let head =

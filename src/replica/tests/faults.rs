@@ -74,7 +74,14 @@ impl Lone {
 }
 
 pub(super) fn statement(node: NodeId, boot: u64, number: u64, vector: &[Dot]) -> Statement {
-    Statement { node, boot, number, vector: vector.iter().copied().collect(), protocol: Protocol::OWN }
+    Statement {
+        node,
+        boot,
+        number,
+        vector: vector.iter().copied().collect(),
+        protocol: Protocol::OWN,
+        wants_state: false,
+    }
 }
 
 fn sends_ops(effects: &[Effect]) -> bool {

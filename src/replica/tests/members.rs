@@ -30,8 +30,14 @@ fn op(node: u32) -> Arc<Op> {
 
 /// What comes of a push by `sender` at a time, with an op of `origin` or none.
 fn push(replica: &mut Replica, at: u64, sender: u32, origin: Option<u32>) -> Vec<Effect> {
-    let sender =
-        Statement { node: NodeId(sender), boot: 7, number: at, vector: VersionVector::new(), protocol: Protocol::OWN };
+    let sender = Statement {
+        node: NodeId(sender),
+        boot: 7,
+        number: at,
+        vector: VersionVector::new(),
+        protocol: Protocol::OWN,
+        wants_state: false,
+    };
     let push = Push { cluster: "test".into(), to: None, sender, ops: origin.into_iter().map(op).collect(), echo: None };
     let now = Now { mono: MonoMs(at), wall: WallMs(at) };
     replica.handle(now, Input::Push { request: RequestId(at), push }, &Empty)
@@ -86,8 +92,14 @@ fn what_an_unknown_node_pushes_is_taken_and_told_of_once() {
 fn a_peer_known_only_by_its_address_is_not_unknown_before_it_has_said_who_it_is() {
     let mut replica = replica(vec![None]);
     assert_eq!(unknown(&push(&mut replica, 1, 1, None)), []);
-    let receiver =
-        Statement { node: NodeId(1), boot: 7, number: 9, vector: VersionVector::new(), protocol: Protocol::OWN };
+    let receiver = Statement {
+        node: NodeId(1),
+        boot: 7,
+        number: 9,
+        vector: VersionVector::new(),
+        protocol: Protocol::OWN,
+        wants_state: false,
+    };
     let answer = Answer { receiver, implied: vec![], missing: vec![], redundant: 0, twin_ms: None };
     let now = Now { mono: MonoMs(2), wall: WallMs(2) };
     let _ = replica.handle(now, Input::Answered { link: LinkId(0), carried: vec![], answer }, &Empty);

@@ -161,7 +161,7 @@ fn at(ms: u64) -> Now {
 }
 
 fn statement(node: NodeId, boot: u64, number: u64) -> Statement {
-    Statement { node, boot, number, vector: VersionVector::new(), protocol: Protocol::OWN }
+    Statement { node, boot, number, vector: VersionVector::new(), protocol: Protocol::OWN, wants_state: false }
 }
 
 /// The runs of one node, one after the other, and a peer that gets their pushes whenever the network likes.

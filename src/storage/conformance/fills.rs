@@ -11,8 +11,8 @@ use proptest::test_runner::TestRunner;
 use self::world::{World, script};
 use super::trimming::trim;
 use super::{
-    ALL, Ancestry, BatchLimit, Checkpoint, Dot, Entry, Hlc, Incarnation, Key, Op, Origin, PeerState, Piece, Siblings,
-    Storage, Subject, origin, range, values,
+    ALL, Ancestry, Basis, BatchLimit, Checkpoint, Dot, Entry, Hlc, Incarnation, Key, Op, Origin, PeerState, Piece,
+    Siblings, Storage, Subject, origin, range, values,
 };
 use crate::format;
 use crate::replica::{Adopted, Append, KeyStates, LEAP, Totals};
@@ -154,7 +154,7 @@ pub(super) fn siblings_that_come_with_a_state_arrive_behind_all_others<S: Subjec
     drop((both, peer.deliver(shared.op.clone())));
     let appends = [own.write(&[("k", Some("own 1"))], false), own.deliver(shared.op)];
     commit(&store, &appends, &own);
-    let mut fill = store.begin_fill(peer.state()).unwrap();
+    let mut fill = store.begin_fill(peer.state(), Basis::State).unwrap();
     fill.put(peer.keys(), None).unwrap();
     let append = own.write(&[("k", Some("own 2"))], false);
     commit(&store, &[append], &own);
@@ -175,7 +175,7 @@ pub(super) fn snapshots_from_before_a_state_was_adopted_stay_readable<S: Subject
     commit(&store, &[append], &own);
     peer.write(&[("k", Some("theirs")), ("yours", Some("1"))], false);
     let old = store.snapshot().unwrap();
-    let mut fill = store.begin_fill(peer.state()).unwrap();
+    let mut fill = store.begin_fill(peer.state(), Basis::State).unwrap();
     fill.put(peer.keys(), None).unwrap();
     assert_eq!(values(&store.siblings("k").unwrap()), ["own"], "nothing is seen before it is adopted");
     store.adopt(fill).unwrap();
@@ -197,9 +197,9 @@ pub(super) fn a_state_that_is_not_adopted_leaves_nothing<S: Subject>() {
     let append = own.write(&[("k", Some("own"))], false);
     commit(&store, &[append], &own);
     peer.write(&[("k", Some("theirs")), ("yours", Some("1"))], false);
-    let mut given_up = store.begin_fill(peer.state()).unwrap();
+    let mut given_up = store.begin_fill(peer.state(), Basis::State).unwrap();
     given_up.put(peer.keys(), Some("yours")).unwrap();
-    let mut fill = store.begin_fill(peer.state()).unwrap();
+    let mut fill = store.begin_fill(peer.state(), Basis::State).unwrap();
     fill.put(peer.keys(), Some("yours")).unwrap();
     match given_up.put(vec![], None) {
         Ok(()) => assert!(store.adopt(given_up).is_err(), "another was begun"),
@@ -222,7 +222,7 @@ pub(super) fn a_fill_needs_all_keys_in_order<S: Subject>() {
     let (store, _) = subject.open();
     peer.write(&[("a", Some("1")), ("b", Some("1")), ("c", Some("1"))], false);
     let keys = peer.keys();
-    let begin = || store.begin_fill(peer.state()).unwrap();
+    let begin = || store.begin_fill(peer.state(), Basis::State).unwrap();
     let mut fill = begin();
     let reversed = vec![keys[1].clone(), keys[0].clone()];
     assert!(fill.put(reversed, None).is_err());
@@ -245,7 +245,7 @@ pub(super) fn a_state_can_be_adopted_by_an_empty_store<S: Subject>() {
     peer.restart();
     peer.write(&[("b", Some("2"))], false);
     let (store, _) = subject.open();
-    let mut fill = store.begin_fill(peer.state()).unwrap();
+    let mut fill = store.begin_fill(peer.state(), Basis::State).unwrap();
     fill.put(peer.keys(), None).unwrap();
     assert_eq!(fill.catch_up().unwrap(), 0);
     let adopted = store.adopt(fill).unwrap();

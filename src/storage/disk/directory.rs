@@ -217,7 +217,7 @@ pub(super) fn io_error(path: &Path, source: io::Error) -> OpenError {
 pub(super) fn unusable(path: &Path, error: StorageError) -> OpenError {
     let path = path.to_owned();
     match error {
-        StorageError::Engine(problem) => OpenError::Engine { path, problem },
+        StorageError::Engine(problem) | StorageError::Unfit(problem) => OpenError::Engine { path, problem },
         StorageError::Log(source) => OpenError::Io { path, source },
         damaged @ StorageError::Damaged { .. } => OpenError::Damaged { path, problem: damaged.to_string() },
     }

@@ -4,6 +4,7 @@
 //! it is set aside to become a table. So what is on disk is always the state after some commit, whole, and says which.
 
 use std::fs::File;
+use std::io;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::format;
 use crate::format::op::MAX_KEY_BYTES;
 use crate::replica::{Checkpoint, Siblings};
 use crate::storage::StorageError;
+use crate::storage::damage::Notes;
 
 /// Table files kept open.
 const MAX_OPEN_FILES: usize = 256;
@@ -37,6 +39,7 @@ pub(super) struct Engine {
     seqno: SequenceNumberCounter,
     instants: Arc<Instants>,
     write_buffer_bytes: u64,
+    notes: Notes,
     /// The directory is in use for as long as the engine is, which may be longer than the store: snapshots hold it.
     _lock: Arc<File>,
 }
@@ -51,15 +54,16 @@ pub(super) struct Changes<'a> {
 
 impl Engine {
     /// Opens the tree in a directory, or creates an empty one where there is none.
-    pub(super) fn open(path: &Path, lock: Arc<File>, options: DiskOptions) -> Result<Self, StorageError> {
+    pub(super) fn open(path: &Path, lock: Arc<File>, options: DiskOptions, notes: Notes) -> Result<Self, StorageError> {
         // Readers begin above 0, which stands for no instant at all.
         let seqno = SequenceNumberCounter::new(1);
-        let tree = config(path, &seqno, options).open().map_err(engine_error)?;
+        let tree =
+            config(path, &seqno, options).open().map_err(|error| engine_error(&path.display().to_string(), error))?;
         seqno.fetch_max(tree.get_highest_persisted_seqno().map_or(0, |highest| highest + 1));
         let instants = Arc::new(Instants::default());
-        let upkeep =
-            Upkeep::start(tree.clone(), instants.clone()).map_err(|error| StorageError::Engine(error.to_string()))?;
-        Ok(Self { upkeep, tree, seqno, instants, write_buffer_bytes: options.write_buffer_bytes, _lock: lock })
+        let upkeep = Upkeep::start(tree.clone(), instants.clone(), notes.clone())
+            .map_err(|error| StorageError::Engine(error.to_string()))?;
+        Ok(Self { upkeep, tree, seqno, instants, write_buffer_bytes: options.write_buffer_bytes, notes, _lock: lock })
     }
 
     /// The state after the last write. Not while one is going on.
@@ -131,7 +135,7 @@ impl Engine {
     }
 
     pub(super) fn get(&self, instant: &Instant, key: &[u8]) -> Result<Option<UserValue>, StorageError> {
-        self.tree.get(key, instant.seqno).map_err(engine_error)
+        self.noted(self.tree.get(key, instant.seqno).map_err(of_tables))
     }
 
     pub(super) fn siblings(&self, instant: &Instant, key: &str) -> Result<Siblings, StorageError> {
@@ -139,9 +143,19 @@ impl Engine {
             return Ok(Siblings::default());
         }
         match self.get(instant, key.as_bytes())? {
-            Some(bytes) => record::decode_siblings(key, &bytes),
+            Some(bytes) => self.noted(record::decode_siblings(key, &bytes)),
             None => Ok(Siblings::default()),
         }
+    }
+
+    /// What a read came to; if that is damage, it is noted.
+    pub(super) fn noted<T>(&self, outcome: Result<T, StorageError>) -> Result<T, StorageError> {
+        self.notes.noted(outcome)
+    }
+
+    /// Whether some of it is known to be damaged.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.notes.is_damaged()
     }
 
     /// The records of a range of keys, in order.
@@ -151,7 +165,8 @@ impl Engine {
         range: (Bound<&[u8]>, Bound<&[u8]>),
     ) -> impl Iterator<Item = Result<(UserKey, UserValue), StorageError>> + use<> {
         let records = self.tree.range::<&[u8], _>(range, instant.seqno, None);
-        records.map(|record| record.into_inner().map_err(engine_error))
+        let notes = self.notes.clone();
+        records.map(move |record| notes.noted(record.into_inner().map_err(of_tables)))
     }
 
     /// The state that is on disk says what it is as of; nothing is there before the first table.
@@ -202,6 +217,22 @@ fn config(path: &Path, seqno: &SequenceNumberCounter, options: DiskOptions) -> C
         ]))
 }
 
-fn engine_error(error: lsm_tree::Error) -> StorageError {
-    StorageError::Engine(error.to_string())
+fn of_tables(error: lsm_tree::Error) -> StorageError {
+    engine_error("a table of the keys", error)
+}
+
+/// An error of the engine that has to do with some record.
+pub(super) fn engine_error(record: &str, error: lsm_tree::Error) -> StorageError {
+    if is_damage(&error) { StorageError::damaged(record, error) } else { StorageError::Engine(error.to_string()) }
+}
+
+/// Whether a file does not hold what was written.
+fn is_damage(error: &lsm_tree::Error) -> bool {
+    match error {
+        // A file that is too short. Else the disk failed, or the system did.
+        lsm_tree::Error::Io(error) => {
+            matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
+        }
+        _ => true,
+    }
 }

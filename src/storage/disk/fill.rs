@@ -1,7 +1,7 @@
 //! A state being filled on disk: a generation of the keys beside the log's.
 //!
 //! What the peer has and what this node had when it began is merged key by key, in order; then what came to this node's log
-//! since is done again on top. Nothing of it counts before the log names the generation.
+//! since is done again on top. If this node's keys can't all be read, the whole log that it has is done again instead. Nothing of it counts before the log names the generation.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use super::engine::{Changes, Engine};
 use super::generation::{Generation, Home};
 use super::record;
 use super::snapshot::DiskSnapshot;
-use crate::causality::VersionVector;
+use crate::causality::{Ancestry, VersionVector};
 use crate::format;
 use crate::replica::{Adopted, Checkpoint, Filling, Key, Siblings};
 use crate::storage::oplog::{self, OpLog};
@@ -30,8 +30,8 @@ const BATCH: BatchLimit = BatchLimit { ops: 1_024, bytes: 4 << 20 };
 pub(super) struct DiskFill {
     generation: Generation,
     filling: Filling,
-    /// This node's state when it began.
-    own: Arc<DiskSnapshot>,
+    /// This node's state when it began, if that can be read.
+    own: Option<Arc<DiskSnapshot>>,
     /// The log from where this has it on.
     hold: LogHold,
     sources: Sources,
@@ -50,11 +50,33 @@ pub(super) struct Sources {
 
 impl DiskFill {
     pub(super) fn begin(sources: Sources, home: &Home, peer: PeerState) -> Result<Self, StorageError> {
-        let generation = home.create(sources.newest.fetch_add(1, Ordering::SeqCst) + 1)?;
         let mut own = None;
         let hold = sources.holds.hold(|| own.insert(sources.published.load_full()).position());
         let own = own.expect("it was just asked for");
         let filling = Filling::new(own.vector(), own.position(), own.ancestry()?, peer);
+        Self::create(sources, home, filling, Some(own), hold)
+    }
+
+    /// The same of the log alone, which goes to `position` and lacks what `floor` includes; nothing is committed meanwhile.
+    pub(super) fn begin_on_log(
+        sources: Sources,
+        home: &Home,
+        peer: PeerState,
+        (position, ancestry, floor): (u64, Ancestry, &VersionVector),
+    ) -> Result<Self, StorageError> {
+        let hold = sources.holds.hold(|| 0);
+        let filling = Filling::on_log(floor, position, ancestry, peer)?;
+        Self::create(sources, home, filling, None, hold)
+    }
+
+    fn create(
+        sources: Sources,
+        home: &Home,
+        filling: Filling,
+        own: Option<Arc<DiskSnapshot>>,
+        hold: LogHold,
+    ) -> Result<Self, StorageError> {
+        let generation = home.create(sources.newest.fetch_add(1, Ordering::SeqCst) + 1)?;
         let ancestry = filling.ancestry().iter();
         let records = ancestry.map(|(origin, parents)| record::ancestry(origin, parents)).collect();
         generation.engine().write(Changes { states: Vec::new(), records });
@@ -75,7 +97,7 @@ impl DiskFill {
     fn bring_up(&mut self, to: u64) -> Result<u64, StorageError> {
         let mut brought = 0;
         while self.filling.position() < to {
-            let ops = self.sources.log.ops_after(self.filling.position(), BATCH)?;
+            let ops = self.sources.log.ops_behind(self.filling.position(), BATCH)?;
             let Some(last) = ops.last().map(|op| op.position) else { break };
             self.redo(&ops)?;
             self.filling.reached(last);
@@ -94,6 +116,7 @@ impl DiskFill {
         let (mut records, mut conflicts) = (Vec::new(), ConflictChanges::default());
         for StoredOp { position, bytes, .. } in ops {
             let op = format::op::decode(bytes).map_err(|error| oplog::unreadable(*position, error))?;
+            filling.check_follows(&op)?;
             for entry in &op.entries {
                 let mut siblings = match states.remove(&entry.key) {
                     Some(siblings) => siblings,
@@ -122,7 +145,7 @@ impl DiskFill {
     ) -> Result<(Generation, Adopted, Checkpoint), StorageError> {
         self.filling.check_whole()?;
         self.bring_up(own.position)?;
-        let adopted = self.filling.adopted(own, floor);
+        let adopted = self.filling.adopted(own, floor)?;
         let stored = Checkpoint { hlc: own.hlc, ..adopted.checkpoint.clone() };
         let engine = self.generation.engine();
         engine.set_aside(&stored);
@@ -136,7 +159,7 @@ impl Fill for DiskFill {
         self.check(&self.sources)?;
         self.filling.check(&keys, through)?;
         let is_behind = |key: &str| through.is_some_and(|through| key > through);
-        let own = self.own.keys_after(self.filling.through());
+        let own = self.own.as_ref().map(|own| own.keys_after(self.filling.through())).into_iter().flatten();
         let own = own.take_while(|own| own.as_ref().map_or(true, |(key, _)| !is_behind(key)));
         let mut written = Written { engine: self.generation.engine(), states: Vec::new() };
         self.filling.merge(own, keys, through, |key, siblings| written.add(key, siblings))?;

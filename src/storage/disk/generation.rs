@@ -15,6 +15,7 @@ use super::DiskOptions;
 use super::engine::Engine;
 use super::hot::HotStates;
 use super::outlines::Outlines;
+use crate::storage::damage::{Found, Notes};
 use crate::storage::{StorageError, files};
 
 /// The first.
@@ -47,6 +48,7 @@ pub(super) struct Home {
     pub(super) lock: Arc<File>,
     pub(super) options: DiskOptions,
     pub(super) removals: Arc<Removals>,
+    pub(super) found: Found,
 }
 
 impl Home {
@@ -69,7 +71,7 @@ impl Home {
     }
 
     fn generation(&self, number: u64, path: PathBuf, stays: bool) -> Result<Generation, StorageError> {
-        let engine = Some(Engine::open(&path, self.lock.clone(), self.options)?);
+        let engine = Some(Engine::open(&path, self.lock.clone(), self.options, Notes::new(self.found.clone()))?);
         Ok(Generation { number, path, engine, stays: AtomicBool::new(stays), removals: self.removals.clone() })
     }
 

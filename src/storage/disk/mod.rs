@@ -44,11 +44,12 @@ use self::engine::{Changes, Engine};
 use self::fill::{DiskFill, Sources};
 use self::generation::{Home, Keys, Removals};
 use self::snapshot::DiskSnapshot;
+use super::damage::{Damage, Found, Notes};
 use super::files;
-use super::oplog::{self, Appender};
+use super::oplog::{self, Appender, OpLog};
 use super::{
-    BatchLimit, DiskSpace, Fill, Identity, LogHold, LogHolds, LogId, LogRun, LogSize, OpenError, PeerState, Snapshot,
-    Storage, StorageError, StoredOp, check_order,
+    Basis, BatchLimit, DiskSpace, Fill, Identity, LogHold, LogHolds, LogId, LogRun, LogSize, OpenError, PeerState,
+    Snapshot, Storage, StorageError, StoredOp, check_order,
 };
 use crate::causality::{Ancestry, VersionVector};
 use crate::format::base::Base;
@@ -142,9 +143,11 @@ impl DiskStorage {
             directory::upgrade(path, identity, &claimed)?;
             create(path, &lock, options).map_err(|error| directory::unusable(path, error))?;
         }
-        let home = Home { store: store.clone(), lock, options, removals: Arc::new(Removals::default()) };
+        let (removals, found) = (Arc::new(Removals::default()), Found::default());
+        let home = Home { store: store.clone(), lock, options, removals, found };
         let open = || {
-            let (appender, log) = oplog::open(&store.join(LOG), options.segment_bytes, options.tail_bytes)?;
+            let (appender, log) =
+                oplog::open(&store.join(LOG), options.segment_bytes, options.tail_bytes, home.found.clone())?;
             let keys = Keys::new(home.open(log.last_base().generation)?, options);
             let recovered = recovery::recover(keys.engine(), &log, &appender)?;
             home.remove_others(keys.generation.number).map_err(StorageError::Log)?;
@@ -191,6 +194,29 @@ impl Commits {
         appends.iter().for_each(|append| ancestry.insert(append.op.dot.origin, &append.op.parents));
         *before = checkpoint.clone();
         appender.publish(durable)
+    }
+
+    /// Goes on in another file of the log.
+    fn close_segment(&mut self) -> Result<(), StorageError> {
+        let Checkpoint { position, vector, hlc, .. } = self.checkpoint.clone();
+        let (generation, floor) = (self.keys.generation.number, self.floor.clone());
+        self.failed = true;
+        let outcome = self.appender.go_on(Base { generation, vector, floor, hlc, leaped: false });
+        self.failed = outcome.is_err() && self.appender.may_have_leaped(position);
+        outcome
+    }
+
+    /// Drops the runs of the log up to a position. What it does not have then.
+    fn drop_log(&mut self, log: &OpLog, through: u64) -> Result<VersionVector, StorageError> {
+        let before = self.floor.clone();
+        let trimmed = log.trim(through);
+        self.ancestry.join(&mut self.floor, &log.first_vector());
+        match trimmed {
+            Err(error) if self.floor == before => return Err(error),
+            Err(error) => tracing::warn!("could not trim the op log as far as it may be: {error}"),
+            Ok(()) => {}
+        }
+        Ok(self.floor.clone())
     }
 
     /// Puts a state that was filled in the place of the state.
@@ -259,7 +285,7 @@ fn create(path: &Path, lock: &Arc<File>, options: DiskOptions) -> Result<(), Sto
         oplog::create(&unfinished.join(LOG))
     };
     create().map_err(StorageError::Log)?;
-    drop(Engine::open(&unfinished.join(generation::KEYS), lock.clone(), options)?);
+    drop(Engine::open(&unfinished.join(generation::KEYS), lock.clone(), options, Notes::default())?);
     let name = || {
         files::sync_all(&unfinished)?;
         fs::rename(&unfinished, path.join(STORE))?;
@@ -302,7 +328,7 @@ impl Storage for DiskStorage {
 
     fn trim(&self, through: u64) -> Result<VersionVector, StorageError> {
         let mut commits = self.lock_commits()?;
-        let Commits { keys, checkpoint, ancestry, floor, .. } = &mut *commits;
+        let Commits { keys, checkpoint, floor, .. } = &*commits;
         let through = self.sources.holds.lowest().map_or(through, |held| held.min(through));
         let ends = self.sources.log.runs().into_iter().map(|run| run.last).take_while(|last| *last <= through);
         let Some(wanted) = ends.last() else { return Ok(floor.clone()) };
@@ -311,25 +337,46 @@ impl Storage for DiskStorage {
         if wanted > on_the_way {
             keys.engine().set_aside(checkpoint);
         }
-        let before = floor.clone();
-        let trimmed = self.sources.log.trim(wanted.min(in_tables));
-        ancestry.join(floor, &self.sources.log.first_vector());
-        match trimmed {
-            Err(error) if *floor == before => return Err(error),
-            Err(error) => tracing::warn!("could not trim the op log as far as it may be: {error}"),
-            Ok(()) => {}
+        commits.drop_log(&self.sources.log, wanted.min(in_tables))
+    }
+
+    fn give_up_log(&self) -> Result<VersionVector, StorageError> {
+        let mut commits = self.lock_commits()?;
+        let Some((through, with_last)) = self.sources.log.damaged_through() else { return Ok(commits.floor.clone()) };
+        if with_last {
+            commits.close_segment()?;
         }
-        Ok(floor.clone())
+        let Commits { keys, checkpoint, .. } = &*commits;
+        if keys.engine().checkpoints().1 < through {
+            keys.engine().set_aside(checkpoint);
+        }
+        if keys.engine().checkpoints().0 < through {
+            keys.engine().wait_for_tables()?;
+        }
+        commits.drop_log(&self.sources.log, through)
+    }
+
+    fn damage(&self) -> Damage {
+        let keys = self.sources.published.load().is_damaged();
+        Damage { keys, log: self.sources.log.damaged_through().is_some(), found: self.home.found.get() }
     }
 
     fn hold_log(&self) -> LogHold {
         self.sources.holds.hold(|| self.sources.published.load().position())
     }
 
-    fn begin_fill(&self, peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
+    fn begin_fill(&self, peer: PeerState, basis: Basis) -> Result<Box<dyn Fill>, StorageError> {
         // Not while another is adopted: it would begin from a state that is replaced a moment later.
-        let _commits = self.lock_commits()?;
-        Ok(Box::new(DiskFill::begin(self.sources.clone(), &self.home, peer)?))
+        let commits = self.lock_commits()?;
+        let (sources, Commits { checkpoint, ancestry, floor, .. }) = (self.sources.clone(), &*commits);
+        let fill = match basis {
+            Basis::State => DiskFill::begin(sources, &self.home, peer)?,
+            Basis::Log => {
+                let own = (checkpoint.position, ancestry.clone(), floor);
+                DiskFill::begin_on_log(sources, &self.home, peer, own)?
+            }
+        };
+        Ok(Box::new(fill))
     }
 
     fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::directory::{self, IDENTITY, RESTORING};
 use super::{DiskStorage, STORE};
 use crate::replica::{Checkpoint, Key, Siblings};
-use crate::storage::{Fill, Identity, OpenError, PeerState, Storage, StorageError, files};
+use crate::storage::{Basis, Fill, Identity, OpenError, PeerState, Storage, StorageError, files};
 
 /// A data directory on its way to being one. Dropped before it is [finished](Self::finish), it leaves nothing behind that
 /// counts.
@@ -30,7 +30,7 @@ impl Restoring {
         let lock = directory::reserve(path)?;
         remove_unfinished(path).map_err(|error| directory::io_error(path, error))?;
         let (store, _) = DiskStorage::open(&path.join(RESTORING), identity)?;
-        let fill = store.begin_fill(state).map_err(|error| directory::unusable(path, error))?;
+        let fill = store.begin_fill(state, Basis::State).map_err(|error| directory::unusable(path, error))?;
         let (path, identity) = (path.to_owned(), identity.clone());
         Ok(Self { path, identity, filled: Some((store, fill)), keys: 0, _lock: lock })
     }

@@ -50,11 +50,17 @@ impl DiskSnapshot {
         &self,
         after: Option<&str>,
     ) -> impl Iterator<Item = Result<(Key, Siblings), StorageError>> + use<> {
-        self.records(&[], "", after).map(|record| {
+        let keys = self.keys.clone();
+        self.records(&[], "", after).map(move |record| {
             let (key, value) = record?;
-            let key = text(&key)?;
-            Ok((key.into(), record::decode_siblings(key, &value)?))
+            let (key, siblings) = decode(&keys, &key, &value)?;
+            Ok((key.into(), siblings))
         })
+    }
+
+    /// Whether some of the keys are known to be damaged.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.keys.engine().is_damaged()
     }
 
     /// The position of the last op that it includes.
@@ -111,9 +117,8 @@ impl Snapshot for DiskSnapshot {
         let mut keys = Vec::new();
         for record in self.records(&[], prefix, after).take(limit) {
             let (key, value) = record?;
-            let key = text(&key)?.to_owned();
-            let siblings = record::decode_siblings(&key, &value)?;
-            keys.push((key, siblings));
+            let (key, siblings) = decode(&self.keys, &key, &value)?;
+            keys.push((key.to_owned(), siblings));
         }
         Ok(keys)
     }
@@ -126,9 +131,8 @@ impl Snapshot for DiskSnapshot {
             if !room.takes(key.len() + value.len()) {
                 return Ok(piece);
             }
-            let key = text(&key)?.to_owned();
-            record::decode_siblings(&key, &value)?;
-            piece.keys.push((key, Bytes::copy_from_slice(&value)));
+            let (key, _) = decode(&self.keys, &key, &value)?;
+            piece.keys.push((key.to_owned(), Bytes::copy_from_slice(&value)));
         }
         piece.is_last = true;
         Ok(piece)
@@ -143,12 +147,18 @@ impl Snapshot for DiskSnapshot {
         let mut keys = Vec::new();
         for record in self.records(record::CONFLICTS, prefix, after).take(limit) {
             let (key, _) = record?;
-            let key = text(&key[record::CONFLICTS.len()..])?.to_owned();
+            let key = self.keys.engine().noted(text(&key[record::CONFLICTS.len()..]))?.to_owned();
             let siblings = self.siblings_once(&key)?;
             keys.push((key, siblings));
         }
         Ok(keys)
     }
+}
+
+/// The record of a key.
+fn decode<'k>(keys: &Keys, key: &'k [u8], value: &[u8]) -> Result<(&'k str, Siblings), StorageError> {
+    let decoded = text(key).and_then(|key| Ok((key, record::decode_siblings(key, value)?)));
+    keys.engine().noted(decoded)
 }
 
 fn text(key: &[u8]) -> Result<&str, StorageError> {

@@ -2,7 +2,8 @@
 //! the other merges tables.
 //!
 //! Promises: a failure ends both and is told to every commit from then on. Writers wait when upkeep lags far behind, so
-//! memory and the number of tables that a read looks into stay bounded.
+//! memory and the number of tables that a read looks into stay bounded. Damage in a table is noted, and ends the merging of tables
+//! but nothing else, for as long as there are not too many of them.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,14 +14,19 @@ use std::{fmt, io};
 use lsm_tree::compaction::Leveled;
 use lsm_tree::{AbstractTree, AnyTree, SeqNo};
 
+use super::engine::engine_error;
 use super::instants::Instants;
 use crate::storage::StorageError;
+use crate::storage::damage::Notes;
 
 /// Write buffers that may wait to become tables. With these, writers wait.
 const MAX_WAITING_BUFFERS: usize = 4;
 
 /// Tables that a read may have to look into besides one a level. With these, writers wait.
 const MAX_LOOSE_TABLES: usize = 20;
+
+/// The same once tables can't be merged any more, because one is damaged. With these, commits fail.
+const MAX_UNMERGED_TABLES: usize = 200;
 
 const LEVELS: usize = 7;
 
@@ -32,6 +38,7 @@ pub(super) struct Upkeep {
 struct Shared {
     tree: AnyTree,
     instants: Arc<Instants>,
+    notes: Notes,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -41,6 +48,8 @@ struct State {
     stopping: bool,
     /// There may be tables to merge.
     unmerged: bool,
+    /// Tables are not merged any more.
+    is_stuck: bool,
     failure: Option<String>,
     /// The checkpoints in write buffers that were set aside: their numbers in the tree, and their positions.
     waiting: VecDeque<(SeqNo, u64)>,
@@ -49,9 +58,9 @@ struct State {
 }
 
 impl Upkeep {
-    pub(super) fn start(tree: AnyTree, instants: Arc<Instants>) -> io::Result<Self> {
+    pub(super) fn start(tree: AnyTree, instants: Arc<Instants>, notes: Notes) -> io::Result<Self> {
         let state = Mutex::new(State { unmerged: true, ..State::default() });
-        let shared = Arc::new(Shared { tree, instants, state, changed: Condvar::new() });
+        let shared = Arc::new(Shared { tree, instants, notes, state, changed: Condvar::new() });
         let mut upkeep = Self { shared: shared.clone(), threads: Vec::new() };
         for (name, work) in [("flush", Shared::flush as fn(&Shared)), ("merge", Shared::merge)] {
             let shared = shared.clone();
@@ -90,8 +99,9 @@ impl Upkeep {
 
     /// Waits until there is room for more; says so if there never will be.
     pub(super) fn wait_for_room(&self) -> Result<(), StorageError> {
-        self.wait_until(|tree, _| {
-            tree.sealed_memtable_count() < MAX_WAITING_BUFFERS && tree.l0_run_count() < MAX_LOOSE_TABLES
+        self.wait_until(|tree, state| {
+            let has_room = state.is_stuck || tree.l0_run_count() < MAX_LOOSE_TABLES;
+            has_room && tree.sealed_memtable_count() < MAX_WAITING_BUFFERS
         })
     }
 
@@ -136,23 +146,40 @@ impl Shared {
                     state.in_tables = position;
                 }
                 state.unmerged = true;
+                if state.is_stuck && self.tree.l0_run_count() >= MAX_UNMERGED_TABLES {
+                    state.failure = Some("a table is damaged, and there are too many that can't be merged".to_owned());
+                }
                 self.changed.notify_all();
             }
         }
     }
 
     fn merge(&self) {
-        while self.wait(|state| state.unmerged) {
+        while self.wait(|state| state.unmerged && !state.is_stuck) {
             self.lock().unmerged = false;
             let before = self.shape();
-            let merged = self
-                .attempt("merge tables", || self.tree.compact(Arc::new(Leveled::default()), self.instants.watermark()));
+            let merged = self.attempt("merge tables", || {
+                let merged = self.tree.compact(Arc::new(Leveled::default()), self.instants.watermark());
+                match self.notes.noted(merged.map_err(|error| engine_error("a table of the keys", error))) {
+                    Err(StorageError::Damaged { problem, .. }) => {
+                        self.stop_merging(&problem);
+                        Ok(())
+                    }
+                    other => other.map(drop),
+                }
+            });
             // The engine does not say whether it found anything to do.
             if merged && self.shape() != before {
                 self.lock().unmerged = true;
             }
             self.changed.notify_all();
         }
+    }
+
+    /// Another try would come upon the same, and leave what it has done so far on the disk.
+    fn stop_merging(&self, problem: &str) {
+        tracing::error!("a table is damaged ({problem}): no tables are merged any more");
+        self.lock().is_stuck = true;
     }
 
     /// Waits until there is work; `false`: there will be none.

@@ -2,33 +2,40 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use super::{Disk, MemoryStorage, State};
 use crate::format;
-use crate::replica::{Adopted, Filling, Key, Siblings};
-use crate::storage::{Fill, LogHold, PeerState, StorageError};
+use crate::replica::{Adopted, Checkpoint, Filling, Key, Siblings};
+use crate::storage::{Basis, Fill, LogHold, PeerState, StorageError};
 
 pub(super) struct MemoryFill {
     store: MemoryStorage,
     number: u64,
-    /// This node's state when it began, and the log from there on.
-    own: Arc<State>,
+    /// This node's state when it began, if it is to be merged, and the log.
+    own: Option<Arc<State>>,
     hold: LogHold,
     keys: BTreeMap<Key, Siblings>,
     filling: Filling,
 }
 
 impl MemoryFill {
-    pub(super) fn begin(store: &MemoryStorage, number: u64, peer: PeerState) -> Self {
-        let (hold, own, ancestry) = {
-            let disk = store.read();
-            let own = disk.state.clone();
-            (store.holds.hold(|| own.checkpoint.position), own, disk.ancestry.clone())
+    pub(super) fn begin(
+        store: &MemoryStorage,
+        number: u64,
+        peer: PeerState,
+        basis: Basis,
+    ) -> Result<Self, StorageError> {
+        let disk = store.read();
+        let (own, ancestry) = (disk.state.clone(), disk.ancestry.clone());
+        let Checkpoint { position, vector, .. } = &own.checkpoint;
+        let (filling, from) = match basis {
+            Basis::State => (Filling::new(vector, *position, ancestry, peer), *position),
+            Basis::Log => (Filling::on_log(&disk.floor, *position, ancestry, peer)?, 0),
         };
-        let filling = Filling::new(&own.checkpoint.vector, own.checkpoint.position, ancestry, peer);
-        Self { store: store.clone(), number, own, hold, keys: BTreeMap::new(), filling }
+        let hold = store.holds.hold(|| from);
+        let own = (basis == Basis::State).then_some(own);
+        Ok(Self { store: store.clone(), number, own, hold, keys: BTreeMap::new(), filling })
     }
 
     /// What it is, if it is for that store as it is now.
@@ -43,16 +50,17 @@ impl MemoryFill {
         if self.filling.position() != disk.state.checkpoint.position {
             return Err(StorageError::Engine("a commit came while a state was adopted".to_owned()));
         }
-        Ok((self.keys, self.filling.adopted(&disk.state.checkpoint, &disk.floor)))
+        let adopted = self.filling.adopted(&disk.state.checkpoint, &disk.floor)?;
+        Ok((self.keys, adopted))
     }
 }
 
 impl Fill for MemoryFill {
     fn put(&mut self, keys: Vec<(Key, Siblings)>, through: Option<&str>) -> Result<(), StorageError> {
         self.filling.check(&keys, through)?;
-        let from = self.filling.through().map_or(Bound::Unbounded, Bound::Excluded);
+        let through_before = self.filling.through().map(str::to_owned);
         let own = self.own.clone();
-        let own = own.keys.range::<str, _>((from, Bound::Unbounded));
+        let own = own.iter().flat_map(|own| own.after(through_before.as_deref()));
         let own = own.take_while(|(key, _)| through.is_none_or(|through| &***key <= through));
         let own = own.map(|(key, siblings)| Ok((key.clone(), siblings.clone())));
         let built = &mut self.keys;
@@ -67,10 +75,11 @@ impl Fill for MemoryFill {
         self.filling.check_whole()?;
         let disk = self.store.read();
         let mut brought = 0;
-        for op in disk.log.after(self.filling.position()) {
+        for op in disk.log.behind(self.filling.position()) {
             brought += 1;
             let position = op.position;
             let op = format::op::decode(&op.bytes).map_err(|error| StorageError::damaged(op.dot, error))?;
+            self.filling.check_follows(&op)?;
             for entry in &op.entries {
                 let mut siblings = self.keys.remove(&entry.key).unwrap_or_default();
                 self.filling.apply(position, &op, entry, &mut siblings);

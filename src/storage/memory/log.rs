@@ -86,6 +86,11 @@ impl Log {
         self.ops.range((from, Bound::Unbounded)).map(|(_, op)| op)
     }
 
+    /// The same also before the start of the log.
+    pub(super) fn behind(&self, position: u64) -> impl Iterator<Item = &StoredOp> {
+        self.ops.range((Bound::Excluded(position), Bound::Unbounded)).map(|(_, op)| op)
+    }
+
     pub(super) fn start(&self) -> u64 {
         self.start
     }

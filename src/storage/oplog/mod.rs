@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
@@ -39,6 +40,7 @@ pub(super) use self::record::Commit;
 use self::record::Record;
 use self::segment::{Segment, Step};
 use self::tail::Tail;
+use super::damage::Found;
 use super::{LogSize, StorageError, StoredOp};
 use crate::causality::{Dot, Hlc, VersionVector};
 use crate::format::base::Base;
@@ -52,6 +54,9 @@ const FILL_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct OpLog {
     committed: RwLock<Committed>,
+    /// The last segment that was found damaged, by the position of its first op; 0: none was.
+    damaged: AtomicU64,
+    found: Found,
 }
 
 #[derive(Debug)]
@@ -183,6 +188,22 @@ impl OpLog {
         first.map_or_else(VersionVector::new, |base| base.vector.clone())
     }
 
+    /// Up to which position the log has to go for nothing in it to be known as damaged; `None`: nothing is. And whether that
+    /// includes what is appended to.
+    pub(super) fn damaged_through(&self) -> Option<(u64, bool)> {
+        let first = self.damaged.load(Ordering::SeqCst);
+        let committed = self.read_committed();
+        let Part { last, .. } = committed.segments.get(&first)?;
+        let run = committed.runs().into_iter().map(|(run, _)| run.last).find(|end| end >= last);
+        Some((run.unwrap_or(committed.next - 1), run.is_none()))
+    }
+
+    /// Takes note of a segment that can't be read.
+    fn note_damage(&self, segment: &Segment) {
+        self.damaged.fetch_max(segment.first, Ordering::SeqCst);
+        self.found.count();
+    }
+
     fn read_committed(&self) -> RwLockReadGuard<'_, Committed> {
         // Whoever panicked there had read, or had added ops that are durable.
         self.committed.read().unwrap_or_else(PoisonError::into_inner)
@@ -287,6 +308,15 @@ impl Appender {
         index.leap(self.next, vector);
         tail.clear();
         *next = self.next;
+        Ok(())
+    }
+
+    /// Goes on in a new segment, before which there is what `base` says. An error is as one of [`leap`](Self::leap).
+    pub(super) fn go_on(&mut self, base: Base) -> Result<(), StorageError> {
+        self.begin_segment(self.next, Some(base))?;
+        let mut committed = self.log.committed.write().unwrap_or_else(PoisonError::into_inner);
+        let part = Part { segment: self.segment.clone(), end: self.end, last: self.next - 1 };
+        committed.segments.insert(self.next, part);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
 use super::index::{Index, Place};
@@ -13,6 +14,7 @@ use super::tail::Tail;
 use super::{Appender, Committed, OpLog, Part, broken, unreadable};
 use crate::format;
 use crate::storage::StorageError;
+use crate::storage::damage::Found;
 
 /// Opens a log whose segments get about so many bytes, and keeps about so many of its newest ops in memory. Nothing is
 /// changed if there is an error.
@@ -20,13 +22,14 @@ pub(in crate::storage) fn open(
     directory: &Path,
     segment_bytes: u64,
     tail_bytes: usize,
+    found: Found,
 ) -> Result<(Appender, Arc<OpLog>), StorageError> {
-    let mut found = open_segments(directory)?;
-    let last = found.pop().ok_or_else(|| StorageError::damaged("the op log", "it has no files"))?;
+    let mut closed = open_segments(directory)?;
+    let last = closed.pop().ok_or_else(|| StorageError::damaged("the op log", "it has no files"))?;
     let mut segments = BTreeMap::new();
     let mut index = Index::default();
     let mut next = None;
-    for segment in found {
+    for segment in closed {
         begin(&segment, next, &mut index)?;
         let Summary { end, last, index: of_segment } = match summary::read(&segment).map_err(StorageError::Log)? {
             Some(summary) => summary,
@@ -43,7 +46,7 @@ pub(in crate::storage) fn open(
     let filled = settle(&segment, end, &rest).map_err(StorageError::Log)?;
     segments.insert(segment.first, Part { segment: segment.clone(), end, last: next - 1 });
     let committed = Committed { segments, index, tail: Tail::new(tail_bytes), next };
-    let log = Arc::new(OpLog { committed: RwLock::new(committed) });
+    let log = Arc::new(OpLog { committed: RwLock::new(committed), damaged: AtomicU64::new(0), found });
     let (directory, buffer) = (directory.to_owned(), Vec::new());
     let appender = Appender { directory, log: log.clone(), segment, end, filled, next, buffer, segment_bytes };
     Ok((appender, log))

@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::io;
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -37,10 +38,19 @@ impl OpLog {
         position: u64,
         limit: BatchLimit,
     ) -> Result<Vec<StoredOp>, StorageError> {
+        let start = self.read_committed().start();
+        self.ops_behind(position.max(start), limit)
+    }
+
+    /// The same also before the start of the log: it goes on behind a gap as if there was none.
+    pub(in crate::storage) fn ops_behind(
+        &self,
+        position: u64,
+        limit: BatchLimit,
+    ) -> Result<Vec<StoredOp>, StorageError> {
         let mut batch = Batch { ops: Vec::new(), room: limit.room() };
-        let (position, walk) = {
+        let walk = {
             let committed = self.read_committed();
-            let position = position.max(committed.start());
             let first = position.saturating_add(1);
             if first >= committed.next {
                 return Ok(Vec::new());
@@ -51,7 +61,7 @@ impl OpLog {
                 return Ok(batch.ops);
             }
             let place = committed.index.mark_before(first).map(|mark| mark.place);
-            (position, committed.walk(place.unwrap_or_else(|| committed.first_place())))
+            committed.walk(place.unwrap_or_else(|| committed.first_place()))
         };
         let mut scan = Scan { log: self, walk };
         loop {
@@ -231,13 +241,23 @@ impl Scan<'_> {
             self.walk = next.segment.walk(next.segment.start, next.end);
             return Ok(Found::Other);
         }
-        match self.walk.step().map_err(StorageError::Log)? {
-            Step::Record(_, Record::Op { position, bytes }) => {
+        let log = self.log;
+        match self.walk.step() {
+            Ok(Step::Record(_, Record::Op { position, bytes })) => {
                 let dot = format::op::dot(bytes).map_err(|error| unreadable(position, error))?;
                 Ok(Found::Op { position, dot, bytes })
             }
-            Step::Record(..) | Step::End => Ok(Found::Other),
-            Step::Broken => Err(broken(&segment, offset)),
+            Ok(Step::Record(..) | Step::End) => Ok(Found::Other),
+            Ok(Step::Broken) => {
+                log.note_damage(&segment);
+                Err(broken(&segment, offset))
+            }
+            // The file is shorter than what was written to it.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                log.note_damage(&segment);
+                Err(broken(&segment, offset))
+            }
+            Err(error) => Err(StorageError::Log(error)),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::causality::{Hlc, Origin};
 use crate::replica::{Entry, Op, OpRange};
 use crate::storage::BatchLimit;
 use crate::storage::conformance::{ALL, origin, range};
+use crate::storage::damage::Found;
 
 /// A log in a directory, and all that was appended to it.
 struct Subject {
@@ -29,7 +30,7 @@ impl Subject {
     fn new(tail_bytes: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         create(directory.path()).unwrap();
-        let (appender, log) = open(directory.path(), SEGMENT_BYTES, tail_bytes).unwrap();
+        let (appender, log) = open(directory.path(), SEGMENT_BYTES, tail_bytes, Found::default()).unwrap();
         let (all, counters, checkpoint, committed) = Default::default();
         Self { directory, appender, log, all, counters, checkpoint, committed }
     }
@@ -78,7 +79,7 @@ impl Subject {
     }
 
     fn reopen(&mut self) {
-        (self.appender, self.log) = open(self.directory.path(), SEGMENT_BYTES, 0).unwrap();
+        (self.appender, self.log) = open(self.directory.path(), SEGMENT_BYTES, 0, Found::default()).unwrap();
         assert_eq!(self.appender.last_position(), self.checkpoint.position);
     }
 
@@ -252,7 +253,7 @@ fn without_summaries_a_damaged_file_stops_opening() {
         altered[3_000] ^= 1;
         for bytes in [&altered[..], &whole[..whole.len() - 1]] {
             fs::write(&file, bytes).unwrap();
-            let error = open(subject.directory.path(), SEGMENT_BYTES, 0).map(drop).unwrap_err();
+            let error = open(subject.directory.path(), SEGMENT_BYTES, 0, Found::default()).map(drop).unwrap_err();
             assert!(matches!(error, StorageError::Damaged { .. }), "{error}");
         }
         fs::write(&file, whole).unwrap();
@@ -273,7 +274,7 @@ fn an_op_missing_between_others_is_an_error() {
         let expected = format!("op {skipped} is damaged: it is missing from the log");
         assert_eq!(subject.appender.publish(durable).unwrap_err().to_string(), expected);
         assert_eq!(log.ops(&[range(first, 1, 3)], ALL).unwrap().len(), 1);
-        let error = open(subject.directory.path(), SEGMENT_BYTES, 0).map(drop).unwrap_err();
+        let error = open(subject.directory.path(), SEGMENT_BYTES, 0, Found::default()).map(drop).unwrap_err();
         assert_eq!(error.to_string(), expected);
     }
 }
@@ -362,7 +363,7 @@ fn files_without_bases_are_one_run_which_is_trimmed_as_a_whole() {
     assert_eq!(subject.files("ops"), files[3..]);
     // Without the rest of it nobody knows what came before.
     Segment::create(subject.directory.path(), 7, None).unwrap();
-    let error = open(subject.directory.path(), SEGMENT_BYTES, 0).map(drop).unwrap_err();
+    let error = open(subject.directory.path(), SEGMENT_BYTES, 0, Found::default()).map(drop).unwrap_err();
     assert_eq!(error.to_string(), "the op log is damaged: its beginning is missing");
 }
 
@@ -406,6 +407,6 @@ fn a_gap_behind_a_leap_is_noticed() {
     let durable = subject.appender.append(&append, &subject.checkpoint, Base::default).unwrap();
     let expected = format!("op {} is damaged: it is missing from the log", jumps.dot(2));
     assert_eq!(subject.appender.publish(durable).unwrap_err().to_string(), expected);
-    let error = open(subject.directory.path(), SEGMENT_BYTES, 0).map(drop).unwrap_err();
+    let error = open(subject.directory.path(), SEGMENT_BYTES, 0, Found::default()).map(drop).unwrap_err();
     assert_eq!(error.to_string(), expected);
 }

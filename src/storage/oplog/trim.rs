@@ -36,7 +36,7 @@ impl OpLog {
 
 impl Committed {
     /// The runs, each with its segments.
-    fn runs(&self) -> Vec<(LogRun, Vec<Arc<Segment>>)> {
+    pub(super) fn runs(&self) -> Vec<(LogRun, Vec<Arc<Segment>>)> {
         let mut runs = Vec::new();
         let (mut bytes, mut segments) = (0, Vec::new());
         let next = self.segments.values().skip(1);

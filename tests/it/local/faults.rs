@@ -7,8 +7,8 @@ use std::time::Duration;
 use causeway::causality::VersionVector;
 use causeway::replica::{Adopted, Append, Checkpoint, KeyStates, OpRange, Siblings, Unreadable};
 use causeway::storage::{
-    BatchLimit, DiskSpace, Fill, LogHold, LogId, LogRun, LogSize, PeerState, Piece, Snapshot, Storage, StorageError,
-    StoredOp,
+    Basis, BatchLimit, Damage, DiskSpace, Fill, LogHold, LogId, LogRun, LogSize, PeerState, Piece, Snapshot, Storage,
+    StorageError, StoredOp,
 };
 
 /// A store with faults that can be switched on.
@@ -95,8 +95,16 @@ impl Storage for Faulty {
         self.inner.hold_log()
     }
 
-    fn begin_fill(&self, peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
-        self.inner.begin_fill(peer)
+    fn begin_fill(&self, peer: PeerState, basis: Basis) -> Result<Box<dyn Fill>, StorageError> {
+        self.inner.begin_fill(peer, basis)
+    }
+
+    fn give_up_log(&self) -> Result<VersionVector, StorageError> {
+        self.inner.give_up_log()
+    }
+
+    fn damage(&self) -> Damage {
+        self.inner.damage()
     }
 
     fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {
@@ -166,8 +174,16 @@ impl<S: Storage> Storage for Unreadably<S> {
         self.0.hold_log()
     }
 
-    fn begin_fill(&self, peer: PeerState) -> Result<Box<dyn Fill>, StorageError> {
-        self.0.begin_fill(peer)
+    fn begin_fill(&self, peer: PeerState, basis: Basis) -> Result<Box<dyn Fill>, StorageError> {
+        self.0.begin_fill(peer, basis)
+    }
+
+    fn give_up_log(&self) -> Result<VersionVector, StorageError> {
+        self.0.give_up_log()
+    }
+
+    fn damage(&self) -> Damage {
+        self.0.damage()
     }
 
     fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {

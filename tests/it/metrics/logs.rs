@@ -59,7 +59,7 @@ const ORIGIN: Origin = Origin { node: NodeId(1), incarnation: Incarnation(7) };
 /// A statement of a node 1, which is none.
 fn statement(counters: &[u64], number: u64) -> Statement {
     let vector = VersionVector::from_iter(counters.iter().map(|counter| ORIGIN.dot(*counter)));
-    Statement { node: NodeId(1), boot: 1, number, vector, protocol: Protocol::OWN }
+    Statement { node: NodeId(1), boot: 1, number, vector, protocol: Protocol::OWN, wants_state: false }
 }
 
 /// A push of these ops by a node 1, which is none.

@@ -29,7 +29,7 @@ fn an_op(counter: u64, key: &str) -> Op {
 
 fn a_push() -> Push {
     let vector = VersionVector::from_iter([ORIGIN.dot(1)]);
-    let sender = Statement { node: NodeId(1), boot: 1, number: 1, vector, protocol: Protocol::OWN };
+    let sender = Statement { node: NodeId(1), boot: 1, number: 1, vector, protocol: Protocol::OWN, wants_state: false };
     Push { cluster: Arc::from("test"), to: Some(NodeId(0)), sender, ops: Vec::new(), echo: None }
 }
 

@@ -195,7 +195,7 @@ impl Volume {
         fill.catch_up(self);
         let own = self.checkpoint();
         assert_eq!(fill.filling.position(), own.position, "a commit came while a state was adopted");
-        let adopted = fill.filling.adopted(&own, &self.floor);
+        let adopted = fill.filling.adopted(&own, &self.floor).expect("the log has all that came since it began");
         self.keys = fill.keys;
         self.parents = adopted.ancestry.iter().map(|(of, parents)| (of, format::ancestry::encode(parents))).collect();
         self.checkpoint = Some(format::checkpoint::encode(&adopted.checkpoint));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::super::{ALL, Subject, VersionVector, range};
+use super::super::{ALL, Basis, Subject, VersionVector, range};
 use super::{
     Adopted, Append, Checkpoint, KEYS, KeyStates, LEAP, Node, Origin, Siblings, Storage, commit, content, format,
 };
@@ -106,7 +106,7 @@ impl<S: Subject> World<S> {
     /// Fills and adopts the peer's state as it is now.
     pub(super) fn adopt(&mut self, script: &Script) -> Adopted {
         let peer = self.peer.clone();
-        let mut fill = self.store().begin_fill(peer.state()).unwrap();
+        let mut fill = self.store().begin_fill(peer.state(), Basis::State).unwrap();
         let mut keys = peer.keys();
         for (count, step) in &script.pieces {
             let piece: Vec<_> = keys.drain(..keys.len().min(*count)).collect();

@@ -26,7 +26,7 @@ impl Images {
         log.write(&store, origin(0, 7).dot(1), &OLD.map(|(key, value)| (key, Some(value))));
         let images = Self { directory, log, taken: tempfile::tempdir().unwrap() };
         images.take("begun before");
-        let mut fill = store.begin_fill(peer()).unwrap();
+        let mut fill = store.begin_fill(peer(), Basis::State).unwrap();
         images.take("begun");
         let keys = ["k", "yours"].map(|key| (key.into(), theirs(key)));
         fill.put(keys[..1].to_vec(), Some("k")).unwrap();
@@ -102,7 +102,7 @@ fn check(images: &Images, path: &Path, expected: &[(&str, &str)]) {
     assert_eq!(recovered.checkpoint, log.checkpoint);
     assert_eq!(values(&store.siblings("k").unwrap()), ["later"]);
     // It can be done again.
-    let mut fill = store.begin_fill(peer()).unwrap();
+    let mut fill = store.begin_fill(peer(), Basis::State).unwrap();
     fill.put(["k", "yours"].map(|key| (key.into(), theirs(key))).to_vec(), None).unwrap();
     store.adopt(fill).unwrap();
     assert_eq!(held(&store).last().unwrap().1, "2");
@@ -168,10 +168,10 @@ fn old_keys_go_with_the_last_who_reads_them() {
     let (store, _) = directory.open();
     Log::default().write(&store, origin(0, 7).dot(1), &OLD.map(|(key, value)| (key, Some(value))));
     let old = store.snapshot().unwrap();
-    let given_up = store.begin_fill(peer()).unwrap();
+    let given_up = store.begin_fill(peer(), Basis::State).unwrap();
     assert_eq!(generations(&path(&directory)), ["keys", "keys.1"]);
     drop(given_up);
-    let mut fill = store.begin_fill(peer()).unwrap();
+    let mut fill = store.begin_fill(peer(), Basis::State).unwrap();
     fill.put(vec![], None).unwrap();
     store.adopt(fill).unwrap();
     store.home.removals.wait();
