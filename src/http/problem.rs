@@ -119,7 +119,13 @@ pub(super) const OF_STORE: &[Kind] = &[Kind::StorageUnreadable];
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
         tracing::error!(trace_id = spans::trace_id(), %error, "a read of the store failed");
-        Self::new(Kind::StorageUnreadable, error.to_string())
+        let detail = match &error {
+            StorageError::Damaged { .. } => {
+                format!("{error}; it is being repaired from another node's state, if there is one that answers")
+            }
+            _ => error.to_string(),
+        };
+        Self::new(Kind::StorageUnreadable, detail)
     }
 }
 

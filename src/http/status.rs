@@ -18,6 +18,7 @@ use crate::causality::{Dot, MAX_INCARNATIONS, WallMs};
 use crate::format::facts::{LinkFacts, TransferFacts, UnknownMember};
 use crate::node::{Draining, NodeHandle};
 use crate::replica::{LinkId, Protocol, View};
+use crate::storage::Damage;
 
 /// Of how many incarnations a node `ancestry` says what they imply.
 const SHOWN_INCARNATIONS: usize = 64;
@@ -45,6 +46,9 @@ struct Report {
     conflicts: u64,
     disk_bytes: u64,
     read_only: bool,
+    /// What of this node's data is known to be damaged, and not repaired yet; `null`: nothing.
+    #[schema(required)]
+    damage: Option<DamageView>,
     /// Node ids, this node's or others', that two living processes have.
     twins: Vec<Twin>,
     /// How far this node is with being drained; `null` while it is not.
@@ -62,6 +66,22 @@ struct Report {
     #[schema(required)]
     catching_up: Option<TransferView>,
     peers: Vec<Peer>,
+}
+
+/// Where records are that can't be read any more.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Damage)]
+struct DamageView {
+    /// Among those of the keys: reads of some fail until a peer's whole state has taken their place.
+    keys: bool,
+    /// In the op log: it is given up to there within a few seconds.
+    log: bool,
+}
+
+impl DamageView {
+    fn of(Damage { keys, log, .. }: Damage) -> Option<Self> {
+        (keys || log).then_some(Self { keys, log })
+    }
 }
 
 /// How far a node's whole state on its way to another is.
@@ -228,6 +248,7 @@ fn report(node: &NodeHandle) -> Result<Report, Problem> {
         conflicts: facts.conflicts,
         disk_bytes: facts.disk_bytes,
         read_only: facts.read_only,
+        damage: DamageView::of(node.damage()),
         twins: view.twins.iter().map(|(node, since)| Twin { node: node.0, since: time(*since) }).collect(),
         draining: node.drain().map(DrainView::from),
         removed: members.removed,

@@ -13,6 +13,7 @@ use super::{MetricsOptions, UNIQUE, seconds_since};
 use crate::causality::WallMs;
 use crate::node::{NodeHandle, StateProgress, StateTotals, Status, wall_now};
 use crate::replica::{LinkView, OpRange, View};
+use crate::storage::Damage;
 
 /// Looks a node's states up.
 pub(super) struct Scraped {
@@ -77,6 +78,12 @@ impl Scraped {
     }
 
     fn of_storage(&self, families: &mut Families) {
+        let Damage { keys, log, found } = self.handle.damage();
+        let damage = "1 while records of that part of the data are known to be damaged.";
+        families.labelled("causeway_damage", damage, &[("part", "keys")], f64::from(keys));
+        families.labelled("causeway_damage", damage, &[("part", "log")], f64::from(log));
+        let read = "How often a stored record was read that is damaged, the same or another.";
+        families.counter("causeway_damaged_records_total", read, &[], found);
         if let Ok(log) = self.handle.log_size() {
             families.gauge("causeway_log_ops", "Ops in the op log.", log.ops as f64);
             families.gauge("causeway_log_bytes", "Encoded bytes of the ops in the op log.", log.bytes as f64);

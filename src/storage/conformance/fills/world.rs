@@ -8,6 +8,7 @@ use super::super::{ALL, Basis, Subject, VersionVector, range};
 use super::{
     Adopted, Append, Checkpoint, KEYS, KeyStates, LEAP, Node, Origin, Siblings, Storage, commit, content, format,
 };
+use crate::storage::{Fill, StorageError};
 
 /// What happens to the two nodes, or to one of them.
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ pub(super) struct Script {
     /// How many keys a piece has, and what this node does behind it.
     pieces: Vec<(usize, Option<Step>)>,
     catches_up: bool,
+    /// This node's keys can't be read.
+    on_log: bool,
     between: Vec<Step>,
     pub(super) after: Vec<(bool, Step)>,
     pub(super) reopens: bool,
@@ -62,11 +65,13 @@ pub(super) struct Script {
 pub(super) fn script() -> impl Strategy<Value = Script> {
     let steps = || proptest::collection::vec((any::<bool>(), step()), 0..25);
     let pieces = proptest::collection::vec((0..4usize, proptest::option::of(step())), 8);
-    (steps(), pieces, any::<bool>(), proptest::collection::vec(step(), 0..4), steps(), any::<bool>()).prop_map(
-        |(before, pieces, catches_up, between, after, reopens)| Script {
+    let between = proptest::collection::vec(step(), 0..4);
+    (steps(), pieces, any::<[bool; 3]>(), between, steps()).prop_map(
+        |(before, pieces, [catches_up, on_log, reopens], between, after)| Script {
             before,
             pieces,
             catches_up,
+            on_log,
             between,
             after,
             reopens,
@@ -106,7 +111,7 @@ impl<S: Subject> World<S> {
     /// Fills and adopts the peer's state as it is now.
     pub(super) fn adopt(&mut self, script: &Script) -> Adopted {
         let peer = self.peer.clone();
-        let mut fill = self.store().begin_fill(peer.state(), Basis::State).unwrap();
+        let mut fill = self.begin(&peer, script.on_log);
         let mut keys = peer.keys();
         for (count, step) in &script.pieces {
             let piece: Vec<_> = keys.drain(..keys.len().min(*count)).collect();
@@ -129,7 +134,7 @@ impl<S: Subject> World<S> {
         let Checkpoint { vector, totals, hlc, .. } = delivered.checkpoint.clone();
         let Adopted { checkpoint, ancestry, .. } = &adopted;
         assert_eq!((&checkpoint.vector, checkpoint.totals, ancestry), (&vector, totals, &delivered.ancestry));
-        assert!(checkpoint.hlc <= hlc && checkpoint.hlc >= self.own.checkpoint.hlc);
+        assert!(checkpoint.hlc <= hlc.max(peer.checkpoint.hlc) && checkpoint.hlc >= self.own.checkpoint.hlc);
         assert!(checkpoint.position > self.own.checkpoint.position + LEAP / 2);
         assert_eq!(content(self.store().snapshot().unwrap().keys("", None, 99).unwrap()), content(delivered.keys()));
         assert!(ancestry.includes(&adopted.floor, &floor), "{} lacks some of {floor}", adopted.floor);
@@ -137,6 +142,26 @@ impl<S: Subject> World<S> {
         self.own.adopt(&adopted, self.store.as_ref().unwrap());
         (self.own.checkpoint.hlc, self.own.log) = (hlc, log);
         adopted
+    }
+
+    fn begin(&self, peer: &Node, on_log: bool) -> Box<dyn Fill> {
+        let begin = |basis| self.store().begin_fill(peer.state(), basis);
+        if !on_log {
+            return begin(Basis::State).unwrap();
+        }
+        let mut ancestry = self.own.ancestry.clone();
+        peer.ancestry.iter().for_each(|(origin, parents)| ancestry.insert(origin, parents));
+        let floor = self.store().give_up_log().unwrap();
+        match begin(Basis::Log) {
+            Err(StorageError::Unfit(_)) if !ancestry.includes(&peer.checkpoint.vector, &floor) => {
+                begin(Basis::State).unwrap()
+            }
+            Err(error) => panic!("{error}"),
+            Ok(fill) => {
+                assert!(ancestry.includes(&peer.checkpoint.vector, &floor), "what is in neither would be lost");
+                fill
+            }
+        }
     }
 
     /// At least what the log never had.

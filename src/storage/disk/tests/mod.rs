@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod format_3;
 mod hot;
+mod repair;
 mod restarts;
 mod restoring;
 mod trimming;
