@@ -15,7 +15,7 @@ use super::handle::{Command, Waiting};
 use super::history::History;
 use super::observer::Observer;
 use super::progress::StateProgress;
-use super::trimming::Trimming;
+use super::trimming::{LOOK_EVERY, Trimming};
 use super::wall_now;
 use crate::causality::{Dot, NodeId};
 use crate::replica::{
@@ -74,11 +74,9 @@ struct Adoption {
 impl Owner {
     pub(super) fn run(mut self) {
         while !self.waiting.stopping || self.waiting.committing || !self.waiting.staged.is_empty() {
-            let received = match self.next_tick() {
-                Some(at) => self.inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
-                None => self.inbox.recv().map_err(RecvTimeoutError::from),
-            };
-            let first = match received {
+            // The log and what is damaged are looked at also when nothing comes.
+            let tick = self.next_tick().map_or(LOOK_EVERY, |at| at.saturating_duration_since(Instant::now()));
+            let first = match self.inbox.recv_timeout(tick.min(LOOK_EVERY)) {
                 Ok(command) => Some(command),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,

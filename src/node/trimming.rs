@@ -11,7 +11,7 @@ use crate::storage::LogRun;
 const KEEP_MS: u64 = 10 * 60 * 1_000;
 const KEEP_BYTES: u64 = 64 << 20;
 
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Decides from time to time.
 pub(super) struct Trimming {

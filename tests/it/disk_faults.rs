@@ -6,6 +6,7 @@
 //! of each kind fail, one run after the other; the default is a sample.
 
 mod calls;
+mod damage;
 mod disk;
 mod full;
 mod room;

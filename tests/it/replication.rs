@@ -2,6 +2,7 @@
 //! together when addresses go dark, swap, belong to strangers, or fall silent.
 
 mod endpoint;
+mod flips;
 mod node;
 mod state;
 mod traces;

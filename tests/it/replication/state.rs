@@ -18,7 +18,7 @@ const VALUE_BYTES: usize = 2 << 10;
 
 /// Two nodes, not started. The first has written keys, and its log does not have most of that any more; pieces go at a pace
 /// that leaves time to look, of the whole some two seconds.
-async fn plan() -> Plan {
+pub(super) async fn plan() -> Plan {
     let mut plan = Plan::of(2, true).await;
     for setup in &mut plan.setups {
         setup.memory = Some(MemoryStorage::new());
@@ -44,7 +44,7 @@ async fn until_filling(node: &Node, keys: u64) -> Value {
 }
 
 /// Waits until both have the same, so many other keys included.
-async fn until_same(nodes: &[Node], others: u64) {
+pub(super) async fn until_same(nodes: &[Node], others: u64) {
     let has_all = |node: &Node| node.handle.status().view.totals.keys == KEYS as u64 + others;
     let same = async || (nodes.iter().all(has_all) && nodes[0].vector() == nodes[1].vector()).then_some(());
     until(same, async || format!("{}\n{}", nodes[0].api.status().await, nodes[1].api.status().await)).await;
