@@ -19,8 +19,8 @@ use lsm_tree::{
 
 use super::DiskOptions;
 use super::instants::{Instant, Instants};
-use super::record;
 use super::upkeep::Upkeep;
+use super::{record, tables};
 use crate::causality::Ancestry;
 use crate::format;
 use crate::format::op::MAX_KEY_BYTES;
@@ -55,6 +55,7 @@ pub(super) struct Changes<'a> {
 impl Engine {
     /// Opens the tree in a directory, or creates an empty one where there is none.
     pub(super) fn open(path: &Path, lock: Arc<File>, options: DiskOptions, notes: Notes) -> Result<Self, StorageError> {
+        tables::check(path)?;
         // Readers begin above 0, which stands for no instant at all.
         let seqno = SequenceNumberCounter::new(1);
         let tree =

@@ -24,6 +24,7 @@ mod record;
 mod recovery;
 mod restoring;
 mod snapshot;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod upkeep;
