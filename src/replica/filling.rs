@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(arrivals, [4]);
         let adopted =
             filling.adopted(&Checkpoint { vector: theirs.clone(), ..Checkpoint::default() }, &VersionVector::new());
-        let adopted = adopted.unwrap();
+        let adopted = adopted.expect("the log has lost nothing");
         assert_eq!(adopted.checkpoint.totals, Totals { keys: 1, conflicts: 0, siblings: 1 });
         assert_eq!((adopted.checkpoint.vector, adopted.floor), (theirs, VersionVector::new()));
     }
