@@ -256,7 +256,7 @@ async fn a_start_on_damage_says_what_to_do_and_that_helps() {
         let ended = node.until_ready_or_ended().await;
         if let Some(named) = named {
             let log = node.log();
-            let line = log.lines().filter(|line| line.contains("is damaged")).last();
+            let line = log.lines().rfind(|line| line.contains("is damaged"));
             let line = line.unwrap_or_else(|| panic!("{what}: {log}"));
             assert!(line.contains(named) && line.contains("move the directory away"), "{what}: {line}");
             assert_eq!(ended.and_then(|status| status.code()), Some(1), "{what}");
