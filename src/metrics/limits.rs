@@ -28,7 +28,8 @@ pub struct Limit {
 
 /// Watches limits and the disk of a node, until it is dropped.
 pub async fn watch(limits: Vec<Limit>, node: NodeHandle) {
-    let mut overloads: Vec<Overload> = limits.iter().map(|limit| Overload::new((limit.refused)())).collect();
+    // Nothing was refused before this run: what was before the first look counts, too.
+    let mut overloads: Vec<Overload> = limits.iter().map(|_| Overload::default()).collect();
     let mut disk = Disk { min_free: node.min_free_bytes(), is_low: false };
     let mut room = Room::default();
     let mut ticks = interval(INTERVAL);
@@ -58,7 +59,7 @@ pub async fn watch(limits: Vec<Limit>, node: NodeHandle) {
 }
 
 /// Whether something is being refused.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Overload {
     refused: u64,
     /// When it began, with how much had been refused before, and when it was last seen.
@@ -72,10 +73,6 @@ enum Change {
 }
 
 impl Overload {
-    fn new(refused: u64) -> Self {
-        Self { refused, since: None }
-    }
-
     fn look(&mut self, refused: u64, now: Instant) -> Option<Change> {
         let before = std::mem::replace(&mut self.refused, refused);
         match &mut self.since {
@@ -172,16 +169,25 @@ mod tests {
     #[test]
     fn an_overload_is_said_once_and_ends_when_it_was_quiet() {
         let start = Instant::now();
-        let mut overload = Overload::new(3);
+        let mut overload = Overload::default();
         let mut look = |refused, seconds| overload.look(refused, start + Duration::from_secs(seconds));
-        assert_eq!(look(3, 0), None, "refused before anybody watched");
-        assert_eq!(look(4, 1), Some(Change::Began));
-        assert_eq!(look(9, 2), None);
-        assert_eq!(look(9, 6), None);
-        assert_eq!(look(10, 7), None, "it goes on");
-        assert_eq!(look(10, 11), None);
-        assert_eq!(look(10, 12), Some(Change::Ended { refused: 7, seconds: 6.0 }));
-        assert_eq!(look(10, 13), None);
-        assert_eq!(look(11, 14), Some(Change::Began));
+        assert_eq!(look(0, 0), None);
+        assert_eq!(look(1, 1), Some(Change::Began));
+        assert_eq!(look(6, 2), None);
+        assert_eq!(look(6, 6), None);
+        assert_eq!(look(7, 7), None, "it goes on");
+        assert_eq!(look(7, 11), None);
+        assert_eq!(look(7, 12), Some(Change::Ended { refused: 7, seconds: 6.0 }));
+        assert_eq!(look(7, 13), None);
+        assert_eq!(look(8, 14), Some(Change::Began));
+    }
+
+    #[test]
+    fn what_was_refused_before_the_first_look_counts() {
+        let start = Instant::now();
+        let mut overload = Overload::default();
+        assert_eq!(overload.look(2, start), Some(Change::Began));
+        let ended = overload.look(2, start + QUIET);
+        assert_eq!(ended, Some(Change::Ended { refused: 2, seconds: 0.0 }));
     }
 }

@@ -40,7 +40,6 @@ pub(super) struct Owner {
     pub(super) trimming: Trimming,
     pub(super) orders: Vec<mpsc::Sender<Send>>,
     pub(super) view: watch::Sender<Arc<View>>,
-    pub(super) damage: Damage,
     pub(super) waiting: InProgress,
 }
 
@@ -58,6 +57,8 @@ pub(super) struct InProgress {
     adoption: Option<Adoption>,
     /// Writes and pushes that came meanwhile: what they would do depends on the state.
     held_back: VecDeque<Command>,
+    /// What of the store was known to be damaged at the last look.
+    damage: Damage,
     next_request: u64,
     writes: BTreeMap<RequestId, Waiting<Result<Written, WriteError>>>,
     pushes: BTreeMap<RequestId, Waiting<Result<Answer, Rejection>>>,
@@ -203,7 +204,7 @@ impl Owner {
     /// Takes note of damage that was come upon, and of its end.
     fn note_damage(&mut self) {
         let damage = self.storage.damage();
-        let before = std::mem::replace(&mut self.damage, damage);
+        let before = std::mem::replace(&mut self.waiting.damage, damage);
         let Damage { keys, log, .. } = damage;
         if log && !before.log {
             tracing::error!(
@@ -229,7 +230,7 @@ impl Owner {
             return None;
         }
         self.note_damage();
-        if self.damage.log {
+        if self.waiting.damage.log {
             return Some(Work::GiveUpLog);
         }
         let through = self.trimming.through(&self.storage.log_runs(), &self.view.borrow(), wall_now());

@@ -22,7 +22,7 @@ use super::trimming::Trimming;
 use super::wall_now;
 use crate::causality::{MAX_INCARNATIONS, NodeId};
 use crate::replica::{Recovered, Replica, ReplicaOptions, Seed, Send, View};
-use crate::storage::{Damage, Storage};
+use crate::storage::Storage;
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -109,7 +109,6 @@ pub fn start(
         trimming: Trimming::new(max_log_bytes),
         orders: order_senders,
         view: view_sender,
-        damage: Damage::default(),
         waiting: InProgress::default(),
     };
     let owner = spawn(owner, committer, ended_sender)?;

@@ -14,7 +14,7 @@ pub(super) struct Lone {
 }
 
 impl Lone {
-    fn new(peer: Option<NodeId>) -> Self {
+    pub(super) fn new(peer: Option<NodeId>) -> Self {
         Self::with(ReplicaOptions::new("test", NodeId(0), vec![peer]))
     }
 
@@ -50,7 +50,7 @@ impl Lone {
         self.replica.applied.entries_of(NodeId(0)).next().unwrap()
     }
 
-    fn answered(&mut self, carried: Vec<Dot>, receiver: Statement, implied: Vec<Dot>) -> Vec<Effect> {
+    pub(super) fn answered(&mut self, carried: Vec<Dot>, receiver: Statement, implied: Vec<Dot>) -> Vec<Effect> {
         let answer = Answer { receiver, implied, missing: Vec::new(), redundant: 0, twin_ms: None };
         self.feed(Input::Answered { link: LinkId(0), carried, answer })
     }

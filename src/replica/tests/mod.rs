@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crowd;
+mod damaged;
 mod faults;
 mod members;
 mod mesh;
