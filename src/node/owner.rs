@@ -221,6 +221,7 @@ impl Owner {
         } else {
             tracing::info!("the damaged keys were replaced by a peer's state: no key is known to be damaged any more");
         }
+        self.trimming.keep_what_peers_lack(keys);
         self.feed(Input::WantsState(keys));
     }
 

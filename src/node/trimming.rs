@@ -16,13 +16,20 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Decides from time to time.
 pub(super) struct Trimming {
     max_bytes: u64,
+    /// What a peer lacks stays, however much that is.
+    keeps: bool,
     next_look: Instant,
 }
 
 impl Trimming {
     /// Of a log that may take about so many bytes.
     pub(super) fn new(max_bytes: u64) -> Self {
-        Self { max_bytes, next_look: Instant::now() }
+        Self { max_bytes, keeps: false, next_look: Instant::now() }
+    }
+
+    /// From now on keeps all that some peer lacks, or does not: when the keys can't all be read, the log may be all that has it.
+    pub(super) fn keep_what_peers_lack(&mut self, keeps: bool) {
+        self.keeps = keeps;
     }
 
     /// Whether it is time to decide.
@@ -41,7 +48,7 @@ impl Trimming {
         // The part that is appended to has room too.
         let max_bytes = self.max_bytes - self.max_bytes / 16;
         let gone = runs.iter().take_while(|run| {
-            let is_too_much = bytes > max_bytes;
+            let is_too_much = bytes > max_bytes && !self.keeps;
             bytes -= run.bytes;
             let is_old = now.0.saturating_sub(run.ended.wall().0) >= KEEP_MS || bytes >= KEEP_BYTES;
             is_too_much || (is_old && view.all_have(&run.vector))
@@ -105,5 +112,9 @@ mod tests {
         assert_eq!(through(32, &many, &none), Some(20));
         assert_eq!(through(4, &many, &none), Some(50));
         assert_eq!(through(4, &[], &none), None);
+        let mut keeping = Trimming::new(4 * MIB);
+        keeping.keep_what_peers_lack(true);
+        assert_eq!(keeping.through(&many, &none, NOW), None);
+        assert_eq!(keeping.through(&runs(&[64 * MIB, 64 * MIB], 0), &peers(&[Some(10)]), NOW), Some(10));
     }
 }
