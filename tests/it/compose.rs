@@ -5,6 +5,7 @@
 //! Times are printed, not judged.
 
 mod cluster;
+mod disks;
 mod histories;
 mod partitions;
 mod readme;

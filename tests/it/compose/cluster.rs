@@ -1,6 +1,6 @@
 //! The cluster of docker-compose.yml, started by `deploy/up`, and what the tests do to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +13,9 @@ const PORTS: [u16; 3] = [8000, 8001, 8002];
 
 /// How long anything may take before a test gives up on it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What Compose reads when logs are to be short.
+const SHORT_LOGS: (&str, &str) = ("COMPOSE_FILE", "docker-compose.yml:tests/it/compose/short-logs.yml");
 
 /// There is one cluster on a machine: its names and ports are fixed.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -34,9 +37,36 @@ impl Cluster {
     pub(super) fn fresh() -> Option<Self> {
         Self::wanted().then(|| {
             let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-            succeed(Command::new("deploy/down").arg("--volumes").current_dir(env!("CARGO_MANIFEST_DIR")));
+            forget_volumes();
             Self::start(alone, &[])
         })
+    }
+
+    /// The same, on empty volumes, and with logs that are as short as they can be.
+    pub(super) fn with_short_logs() -> Option<Self> {
+        Self::wanted().then(|| {
+            let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+            forget_volumes();
+            Self::start(alone, &[SHORT_LOGS])
+        })
+    }
+
+    /// Makes the container of a node of this cluster, which has short logs, and its volume where that is missing. It is
+    /// connected, and not started.
+    pub(super) fn create(&self, node: usize) {
+        let up =
+            "set -euo pipefail; source deploy/common.sh; need_compose; \"${compose[@]}\" up --no-start --no-build $1";
+        let mut bash = Command::new("bash");
+        bash.args(["-c", up, "up", NODES[node]]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        succeed(bash.envs([SHORT_LOGS]));
+        // Compose 1.29 leaves all but the first for the start.
+        let networks = docker(&["inspect", "-f", "{{json .NetworkSettings.Networks}}", NODES[node]]);
+        let networks: BTreeMap<String, Value> = serde_json::from_str(&networks).unwrap();
+        for network in ["edge", "replication"] {
+            if !networks.contains_key(network) {
+                docker(&["network", "connect", network, NODES[node]]);
+            }
+        }
     }
 
     /// The same, but exporting spans to a receiver on this host.
@@ -175,6 +205,10 @@ impl Drop for Cluster {
     }
 }
 
+fn forget_volumes() {
+    succeed(Command::new("deploy/down").arg("--volumes").current_dir(env!("CARGO_MANIFEST_DIR")));
+}
+
 fn deploy_up(environment: &[(&str, &str)]) {
     let mut up = Command::new("deploy/up");
     succeed(up.current_dir(env!("CARGO_MANIFEST_DIR")).envs(environment.iter().copied()));
@@ -198,7 +232,7 @@ pub(super) fn iptables(container: &str, arguments: &[&str]) {
     succeed(Command::new("nsenter").args(["-t", &pid, "-n", "iptables"]).args(arguments));
 }
 
-fn succeed(command: &mut Command) -> Output {
+pub(super) fn succeed(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output

@@ -2,6 +2,10 @@
 //! test of the API gets is held against it: its status, its content type, the headers that it must have, and every
 //! field of its JSON.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// The document of some node.
@@ -72,7 +76,8 @@ impl Document {
         let kind = header("content-type").unwrap_or_else(|| panic!("no content type: {call}"));
         let content = contents.get(&kind).unwrap_or_else(|| panic!("{kind} is not in the document: {call}"));
         if kind.ends_with("json") {
-            let value: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {call}"));
+            let Once = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {call}"));
+            let value: Value = serde_json::from_str(body).unwrap();
             if let Err(why) = self.fits(&content["schema"], &value) {
                 panic!("{why}: {call}");
             }
@@ -169,4 +174,60 @@ fn has_type(wanted: &Value, value: &Value) -> bool {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap()
+}
+
+/// JSON in which no object has a member twice: [`Value`] would keep the last of them, and say nothing.
+struct Once;
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Once {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        let mut names = BTreeSet::new();
+        while let Some((name, _)) = members.next_entry::<String, Self>()? {
+            if let Some(twice) = names.replace(name) {
+                return Err(A::Error::custom(format!("{twice} is there twice")));
+            }
+        }
+        Ok(self)
+    }
 }
