@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::delivery::Received;
-use super::effect::{Adopted, Effect, LinkId, Now, OpRange, View};
+use super::effect::{Adopted, Effect, LinkId, MonoMs, Now, OpRange, View};
 use super::lacking;
 use super::message::Answer;
 use super::{KeyStates, Replica};
@@ -38,8 +38,8 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) {
         self.answered(now, id, &[], answer, effects);
-        if !taken {
-            self.leave_in_peace(id, now.mono, STATE_AGAIN_MS);
+        if let Some(link) = self.links.get_mut(id.0).filter(|_| !taken) {
+            link.state_at = MonoMs(now.mono.0 + STATE_AGAIN_MS);
         }
     }
 

@@ -49,7 +49,7 @@ pub(super) struct Link {
     refusals: u32,
     retry_at: MonoMs,
     /// When it may be offered this node's state, if it needs it.
-    state_at: MonoMs,
+    pub(super) state_at: MonoMs,
     /// Whether what was last sent to it, but for digests, was a piece of this node's state.
     is_being_filled: bool,
     /// When something was last sent to it.
@@ -271,13 +271,6 @@ impl Replica {
         self.links.iter_mut().for_each(Link::touch);
     }
 
-    /// Offers a peer no state for a while.
-    pub(super) fn leave_in_peace(&mut self, id: LinkId, now: MonoMs, ms: u64) {
-        if let Some(link) = self.links.get_mut(id.0) {
-            link.state_at = MonoMs(now.0 + ms);
-        }
-    }
-
     /// Sends to every peer what it should get now. Called after every input, so links that nothing happened to cost
     /// next to nothing.
     pub(super) fn offer_all(&mut self, now: Now, effects: &mut Vec<Effect>) {
@@ -294,11 +287,8 @@ impl Replica {
 
     fn next(&mut self, id: LinkId, now: MonoMs) -> Next {
         let link = &mut self.links[id.0];
-        if link.under_way {
-            return Next::Wait(NEVER);
-        }
-        if now < link.retry_at {
-            return Next::Wait(link.retry_at);
+        if link.under_way || now < link.retry_at {
+            return Next::Wait(if link.under_way { NEVER } else { link.retry_at });
         }
         let lacks = link.lacks(&self.applied, &self.ancestry);
         let link = &self.links[id.0];
