@@ -166,9 +166,6 @@ struct Peer {
     protocol: Option<ProtocolView>,
     #[serde(flatten)]
     way: WayView,
-    /// Why it does not answer, or can't get what it lacks; `null` when all is well.
-    #[schema(required)]
-    why: Option<String>,
 }
 
 /// The versions of the replication protocol that a node speaks, both ends included.
@@ -193,7 +190,7 @@ pub(super) struct WayView {
     /// Since when it does not answer; `null` while it does.
     #[schema(required, format = DateTime)]
     pub(super) away_since: Option<String>,
-    /// Why not, in a sentence.
+    /// Why it does not answer, or can't get what it lacks, in a sentence; `null` when all is well.
     #[schema(required)]
     why: Option<String>,
     /// When it last answered or was heard.
@@ -281,7 +278,6 @@ fn peer(node: &NodeHandle, view: &View, index: usize, link: &LinkFacts) -> Peer 
         version: node.version_of(LinkId(index)),
         protocol: protocol.map(ProtocolView::from),
         way: link.into(),
-        why: link.why.clone(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use crate::local::{Node, Setup, document};
+use crate::local::{Cluster, Node, Setup, document};
 
 #[tokio::test]
 async fn every_path_takes_the_methods_that_the_document_names_and_no_other() {
@@ -51,5 +51,15 @@ async fn what_a_query_and_a_session_are_refused_for_is_documented_where_it_occur
             let refused = reply.status() == 400 && reply.text().await.unwrap().contains(&format!("/problems/{kind}\""));
             assert_eq!(refused, document.refuses(&method, &path, kind), "{method} {path}?{query}: {kind}");
         }
+    }
+}
+
+/// Of a node that has peers, too: every answer is held against the document as it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_peers_is_as_the_document_has_it() {
+    let cluster = Cluster::of(3).await;
+    for path in ["/status", "/cluster", "/fingerprint"] {
+        let reply = cluster.nodes[0].get(path).await;
+        assert_eq!(reply.status.as_u16(), 200, "{path}: {}", reply.body);
     }
 }
