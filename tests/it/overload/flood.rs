@@ -18,8 +18,9 @@ const MIB: usize = 1 << 20;
 /// What all bodies, and all answers, may take in these tests.
 const LIMIT: usize = 32 * MIB;
 
-/// What a node takes besides: itself, its caches and write buffers, read buffers of the connections, pieces on their way.
-const BESIDES: usize = 256 * MIB;
+/// What a node takes besides: its caches (16 MiB here), five write buffers of 32 MiB, 64 MiB of what waits for the disk, the end
+/// of the log, read buffers of the connections, pieces on their way, and itself.
+const BESIDES: usize = 352 * MIB;
 
 async fn start(directory: &TempDir) -> (Process, u16) {
     let [port] = free_ports();
