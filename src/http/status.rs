@@ -21,7 +21,7 @@ use crate::replica::{LinkId, Protocol, View};
 use crate::storage::Damage;
 
 /// Of how many incarnations a node `ancestry` says what they imply.
-const SHOWN_INCARNATIONS: usize = 64;
+const SHOWN_INCARNATIONS: usize = 256;
 
 /// This node's view of itself and its peers.
 #[derive(Serialize, ToSchema)]
@@ -37,7 +37,7 @@ struct Report {
     vector: BTreeMap<String, u64>,
     /// Node → how many incarnations it has had: its starts that were followed by a write.
     incarnations: BTreeMap<String, usize>,
-    /// Origin → the last ops of its node's earlier incarnations that having its first op implies. The newest 64 of each
+    /// Origin → the last ops of its node's earlier incarnations that having its first op implies. The newest 256 of each
     /// node.
     ancestry: BTreeMap<String, Vec<String>>,
     keys: u64,
