@@ -20,9 +20,10 @@ use crate::causality::{NodeId, WallMs};
 /// For how long a process counts as living since it was proven to live.
 pub const PROOF_MS: u64 = 30_000;
 
-/// Of how many ids runs are remembered, and how many runs of each: those that were heard last.
+/// Of how many ids runs are remembered, and how many runs of each: those that were heard last. (Of more that live than are
+/// remembered none would be heard twice.)
 const MAX_NODES: usize = 256;
-const MAX_RUNS: usize = 4;
+const MAX_RUNS: usize = 16;
 
 /// What is known of runs, and of ids that two of them share.
 #[derive(Debug, Default)]

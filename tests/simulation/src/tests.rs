@@ -26,9 +26,10 @@ fn every_schedule_has_three_nodes_two_hundred_requests_and_five_faults() {
 /// Seeds that were found to fail once. 913: what was due while a node was paused happened before it was asked for.
 /// 34696: the checker did not think of the copy of a volume whose node never answered anyone. 195: two owners of one id kept
 /// dropping each other's state. 684: a sibling that had come while a state was filled, and that the state had too, moved.
+/// 927: five processes had one id, and a node that remembered four of them was never sure.
 #[test]
 fn seeds_that_failed_once_pass() {
-    for seed in [2, 144, 195, 684, 913, 34_696] {
+    for seed in [2, 144, 195, 684, 913, 927, 34_696] {
         assert_eq!(violations(&generate(seed)), [], "seed {seed}");
     }
 }
