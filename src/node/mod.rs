@@ -1,6 +1,6 @@
 //! A running node: the one owner of a [`Replica`](crate::replica::Replica) and its storage.
 //!
-//! [`start`] runs two threads. The *owner* takes in commands, feeds them to the replica and carries out its
+//! [`start()`] runs two threads. The *owner* takes in commands, feeds them to the replica and carries out its
 //! effects; it never waits for the disk except to read key states. The *committer* makes durable what was
 //! staged: everything that gathered while one commit ran goes into the next, so groups grow with load and
 //! there is no timer. Answers go back by thread ([`run_courier`]). [`NodeHandle`] is how the shells (http, peers)

@@ -14,7 +14,7 @@ use super::nodes::NODES;
 use crate::bench::Bench;
 use crate::client;
 use crate::load::{Amount, Keys, Pace, run};
-use crate::process::{cpu_seconds, memory};
+use crate::process::{PATIENCE, cpu_seconds, memory};
 use crate::report::Row;
 use crate::systems::Shape;
 use crate::systems::causeway::{Launch, Node, reads, writes};
@@ -52,6 +52,7 @@ pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
     let writing = || run(&load, WRITERS, Pace::Closed, Amount::Requests(ops));
     let (written, while_away) = watching(&cluster.nodes, &cluster.launches, writing)?;
     cluster.settle()?;
+    until_trimmed(&cluster.launches[..NODES - 1], log_bytes)?;
     let wanted = context(source)?;
     let keys = cluster.nodes[0].keys()?;
     let cpu = cpu_seconds(&cluster.ids())?;
@@ -92,6 +93,17 @@ pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
         quantiles("the node that catches up, during", &during_target),
     ];
     bench.report.add("reads at 1,000 a second beside it", rows);
+    Ok(())
+}
+
+/// Waits until logs are about as short as they may be: they are looked at once a second, and wait for tables.
+fn until_trimmed(launches: &[Launch], log_bytes: u64) -> Result<()> {
+    let began = Instant::now();
+    let log = |launch: &Launch| bytes(&launch.data().join("store").join("log"));
+    while launches.iter().any(|launch| log(launch) > log_bytes / 4 * 5) {
+        ensure!(began.elapsed() < PATIENCE, "the logs are not trimmed in time");
+        thread::sleep(Duration::from_millis(50));
+    }
     Ok(())
 }
 
