@@ -44,18 +44,42 @@ fn written() -> OnDisk {
     directory
 }
 
-/// Copies all of a directory but the lock.
+/// Copies all of a directory but the lock, as it is at some instant: again, if files came or went meanwhile, as they do
+/// where a store is open.
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
+    for _ in 0..100 {
+        let before = names(from);
+        if copy_once(from, to).is_ok() && names(from) == before {
+            return;
+        }
+        fs::remove_dir_all(to).unwrap();
+    }
+    panic!("{} does not come to rest", from.display());
+}
+
+fn copy_once(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
         let to = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy(&entry.path(), &to);
+            copy_once(&entry.path(), &to)?;
         } else if entry.file_name() != "lock" {
-            fs::copy(entry.path(), to).unwrap();
+            fs::copy(entry.path(), to)?;
         }
     }
+    Ok(())
+}
+
+/// The files in a directory. One that goes meanwhile is none.
+fn names(path: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { found.extend(names(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
 }
 
 fn keys(store: &DiskStorage) -> Arc<Keys> {
