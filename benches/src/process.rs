@@ -1,6 +1,7 @@
 //! Processes that are measured: they end with the driver, and say what they cost.
 
 use std::fs::{self, File};
+use std::io;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -150,14 +151,19 @@ pub fn memory(process: u32) -> Result<Memory> {
     Ok(Memory { resident: field("VmRSS")?, anonymous: field("RssAnon")? })
 }
 
-/// Bytes that all files below a directory take.
-pub fn disk_bytes(directory: &Path) -> Result<u64> {
+/// Bytes that all files below a directory take. Those that go meanwhile take none.
+pub fn disk_bytes(directory: &Path) -> io::Result<u64> {
     use std::os::unix::fs::MetadataExt;
     let mut bytes = 0;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let kind = entry.metadata()?;
-        bytes += if kind.is_dir() { disk_bytes(&entry.path())? } else { kind.blocks() * 512 };
+        let of_entry = entry.metadata().and_then(|metadata| {
+            if metadata.is_dir() { disk_bytes(&entry.path()) } else { Ok(metadata.blocks() * 512) }
+        });
+        bytes += match of_entry {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            other => other?,
+        };
     }
     Ok(bytes)
 }

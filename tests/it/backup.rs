@@ -15,7 +15,6 @@ use crate::commands::{Run, ask};
 use crate::support::api::{Api, send};
 use crate::support::cluster::Cluster;
 use crate::support::process::causeway;
-use crate::support::until;
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -189,16 +188,6 @@ async fn a_node_restored_from_an_older_backup_gets_back_what_the_others_have_and
 /// As little as can be set.
 const LOG_BYTES: u64 = 4 << 20;
 
-async fn until_trimmed(api: &Api) {
-    let log_bytes = async || {
-        let metrics = api.get("/metrics").await.body;
-        let line = metrics.lines().find(|line| line.starts_with("causeway_log_bytes ")).unwrap();
-        line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
-    };
-    let trimmed = async || (log_bytes().await <= 1.25 * LOG_BYTES as f64).then_some(());
-    until(trimmed, async || format!("the log has {} bytes", log_bytes().await)).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn also_what_has_left_all_logs_comes_back() {
     let mut cluster = Cluster::mesh_with(|_, launch| {
@@ -222,7 +211,7 @@ async fn also_what_has_left_all_logs_comes_back() {
         cluster.api(0).set(&format!("large/{number}"), &"v".repeat(256 << 10)).await;
     }
     for api in [cluster.api(0), cluster.api(1)] {
-        until_trimmed(api).await;
+        api.until_trimmed(LOG_BYTES).await;
     }
     restore(&mut cluster, 1, &file).await;
     cluster.api(1).set("at once", "after").await;

@@ -84,23 +84,12 @@ impl Written {
     }
 }
 
-/// Waits until the log of a node is no longer than it may be, about: what was written before has left it.
-async fn until_trimmed(api: &Api) {
-    let log_bytes = async || {
-        let metrics = api.get("/metrics").await.body;
-        let line = metrics.lines().find(|line| line.starts_with("causeway_log_bytes ")).unwrap();
-        line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
-    };
-    let trimmed = async || (log_bytes().await <= 1.25 * LOG_BYTES as f64).then_some(());
-    until(trimmed, async || format!("the log has {} bytes", log_bytes().await)).await;
-}
-
 /// Stops a node, in this way, and writes what will have left the logs of the others when it comes back.
 async fn leave_behind(cluster: &mut Cluster, node: usize, written: &mut Written) {
     cluster.nodes.remove(node).kill();
     written.many(cluster.api(0), "meanwhile", 40).await;
     for api in [cluster.api(0), cluster.api(1)] {
-        until_trimmed(api).await;
+        api.until_trimmed(LOG_BYTES).await;
     }
 }
 

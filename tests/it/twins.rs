@@ -47,12 +47,6 @@ fn times(node: &Process, line: &str) -> usize {
     node.log().matches(line).count()
 }
 
-async fn metric(api: &Api, of: &str) -> Option<String> {
-    let text = api.get("/metrics").await.body;
-    let name = format!("causeway_twins{{of=\"{of}\"}} ");
-    text.lines().find_map(|line| line.strip_prefix(&name).map(str::to_owned))
-}
-
 /// A volume is copied, and both copies are started; the peers know where both are.
 #[tokio::test(flavor = "multi_thread")]
 async fn both_owners_of_a_copied_volume_are_told_and_their_writes_are_kept() {
@@ -83,8 +77,8 @@ async fn both_owners_of_a_copied_volume_are_told_and_their_writes_are_kept() {
     }
     assert_eq!([times(&node0, OWN), times(&twin, OWN)], [1, 1]);
     assert_eq!([times(&node1, OTHERS), times(&node2, OTHERS)], [1, 1]);
-    assert_eq!(metric(&twin.api, "self").await.as_deref(), Some("1"));
-    assert_eq!(metric(&node1.api, "others").await.as_deref(), Some("1"));
+    assert_eq!(twin.api.metric("causeway_twins{of=\"self\"}").await, Some(1.0));
+    assert_eq!(node1.api.metric("causeway_twins{of=\"others\"}").await, Some(1.0));
     let cluster = node1.api.get("/cluster").await.json();
     let own = cluster["nodes"].as_array().unwrap().iter().find(|node| node["self"] == true).unwrap();
     assert_eq!(own["facts"]["twins"], json!([0]));
@@ -102,7 +96,7 @@ async fn both_owners_of_a_copied_volume_are_told_and_their_writes_are_kept() {
         until_twins_are(node, &[]).await;
         assert_eq!(times(node, OVER), 1, "{}", node.log());
     }
-    assert_eq!(metric(&node0.api, "self").await.as_deref(), Some("0"));
+    assert_eq!(node0.api.metric("causeway_twins{of=\"self\"}").await, Some(0.0));
     let vector = async |node: &Process| -> Value { node.api.status().await["vector"].clone() };
     assert_eq!(vector(&node0).await, vector(&node1).await);
 }

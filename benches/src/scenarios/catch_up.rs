@@ -17,7 +17,7 @@ use crate::systems::causeway::{reads, writes};
 use crate::systems::cluster::{Cluster, context, until_included};
 
 /// Clients that write while the node is away, one key a request.
-const WRITERS: usize = 256;
+pub(super) const WRITERS: usize = 256;
 /// Reads a second on each of two nodes, meanwhile.
 pub(super) const READS: f64 = 1000.0;
 pub(super) const READERS: usize = 8;
@@ -59,20 +59,23 @@ pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
         .with("ops/s", ops as f64 / (caught_up - ready).as_secs_f64())
         .with("CPU µs/op", cpu * 1e6 / ops as f64);
     bench.report.add("a node comes back; CPU of all three", vec![row]);
-    let rows = vec![
-        quantiles("a node that sends, before", &quiet.latency),
-        quantiles("a node that sends, during", &during),
-        quantiles("the node that catches up, before", &quiet_target.latency),
-        quantiles("the node that catches up, during", &during_target),
-    ];
-    bench.report.add("reads at 1,000 a second beside it", rows);
+    report_reads(bench, [&quiet.latency, &during], [&quiet_target.latency, &during_target]);
     Ok(())
 }
 
-/// How long what was measured took.
-pub(super) fn quantiles(name: &str, latency: &Histogram<u64>) -> Row {
-    let ms = |quantile| latency.value_at_quantile(quantile) as f64 / 1e6;
-    Row::new(name).with("p50 ms", ms(0.5)).with("p99 ms", ms(0.99)).with("max ms", ms(1.0))
+/// How long reads took before and during it, at a node that sends and at the one that catches up.
+pub(super) fn report_reads(bench: &mut Bench, source: [&Histogram<u64>; 2], target: [&Histogram<u64>; 2]) {
+    let quantiles = |name: &str, latency: &Histogram<u64>| {
+        let ms = |quantile| latency.value_at_quantile(quantile) as f64 / 1e6;
+        Row::new(name).with("p50 ms", ms(0.5)).with("p99 ms", ms(0.99)).with("max ms", ms(1.0))
+    };
+    let rows = vec![
+        quantiles("a node that sends, before", source[0]),
+        quantiles("a node that sends, during", source[1]),
+        quantiles("the node that catches up, before", target[0]),
+        quantiles("the node that catches up, during", target[1]),
+    ];
+    bench.report.add("reads at 1,000 a second beside it", rows);
 }
 
 /// Reads from two nodes until `work` is done; the latencies of both.

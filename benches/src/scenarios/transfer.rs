@@ -1,27 +1,23 @@
 //! A node was away for longer than logs go back: how fast it gets the whole state, what reads on both sides notice of that,
 //! and what memory and disk the others take all along.
 
-use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::catch_up::{READERS, READS, quantiles, while_reading};
+use super::catch_up::{READERS, READS, WRITERS, report_reads, while_reading};
 use super::nodes::NODES;
 use crate::bench::Bench;
 use crate::client;
 use crate::load::{Amount, Keys, Pace, run};
-use crate::process::{PATIENCE, cpu_seconds, memory};
+use crate::process::{PATIENCE, cpu_seconds, disk_bytes, memory};
 use crate::report::Row;
 use crate::systems::Shape;
 use crate::systems::causeway::{Launch, Node, reads, writes};
 use crate::systems::cluster::{Cluster, context, until_included};
-
-/// Clients that write while the node is away, one key a request.
-const WRITERS: usize = 256;
 
 /// What logs may take: much less than what the node misses.
 const LOG_BYTES: u64 = 64 << 20;
@@ -86,25 +82,24 @@ pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
             .with("log MiB", mib(most.log))
     });
     bench.report.add("what a node takes at most", rows.into());
-    let rows = vec![
-        quantiles("a node that sends, before", &quiet.latency),
-        quantiles("a node that sends, during", &during),
-        quantiles("the node that catches up, before", &quiet_target.latency),
-        quantiles("the node that catches up, during", &during_target),
-    ];
-    bench.report.add("reads at 1,000 a second beside it", rows);
+    report_reads(bench, [&quiet.latency, &during], [&quiet_target.latency, &during_target]);
     Ok(())
 }
 
 /// Waits until logs are about as short as they may be: they are looked at once a second, and wait for tables.
 fn until_trimmed(launches: &[Launch], log_bytes: u64) -> Result<()> {
     let began = Instant::now();
-    let log = |launch: &Launch| bytes(&launch.data().join("store").join("log"));
-    while launches.iter().any(|launch| log(launch) > log_bytes / 4 * 5) {
+    let is_longer = |launch: &Launch| Ok(disk_bytes(&log(launch))? > log_bytes / 4 * 5);
+    while launches.iter().map(is_longer).collect::<Result<Vec<_>>>()?.contains(&true) {
         ensure!(began.elapsed() < PATIENCE, "the logs are not trimmed in time");
         thread::sleep(Duration::from_millis(50));
     }
     Ok(())
+}
+
+/// Where a node's log is.
+fn log(launch: &Launch) -> PathBuf {
+    launch.data().join("store").join("log")
 }
 
 /// How many keys came to a node with a state.
@@ -131,8 +126,8 @@ fn watching<T>(nodes: &[Node], launches: &[Launch], work: impl FnOnce() -> Resul
             for (node, launch) in nodes.iter().zip(launches) {
                 let now = memory(node.process.id())?;
                 most.memory = most.memory.max(now.anonymous);
-                most.disk = most.disk.max(bytes(&launch.data()));
-                most.log = most.log.max(bytes(&launch.data().join("store").join("log")));
+                most.disk = most.disk.max(disk_bytes(&launch.data())?);
+                most.log = most.log.max(disk_bytes(&log(launch))?);
             }
             thread::sleep(Duration::from_millis(200));
         }
@@ -145,15 +140,4 @@ fn watching<T>(nodes: &[Node], launches: &[Launch], work: impl FnOnce() -> Resul
         let most = looking.join().expect("it ends with an error, not a panic");
         Ok((worked?, most?))
     })
-}
-
-/// What files have; those that go meanwhile have nothing.
-fn bytes(path: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(path) else { return 0 };
-    let of = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => bytes(&entry.path()),
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
-    };
-    entries.flatten().map(of).sum()
 }

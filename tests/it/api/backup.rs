@@ -1,16 +1,13 @@
 //! `GET /backup`: what it answers, and that who does not take it is not waited for.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use causeway::format::backup::{BackupReader, CONTENT_TYPE, Part};
 use causeway::http::HttpOptions;
-use causeway::replica::Recovered;
-use causeway::storage::MemoryStorage;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::local::faults::Unreadably;
 use crate::local::{Node, Setup};
 use crate::support::until;
 
@@ -113,8 +110,8 @@ async fn a_node_that_stops_does_not_wait_for_a_backup() {
 
 #[tokio::test]
 async fn what_can_not_be_read_is_no_backup() {
-    let storage = Arc::new(Unreadably(MemoryStorage::new()));
-    let node = Node::start(0, 1, storage, Recovered::default(), Setup::default()).await;
+    let (node, storage) = Node::with_faults(Setup::default()).await;
+    storage.damage_snapshots.store(true, Ordering::SeqCst);
     node.put("key", "value").await;
     let response = backup(&node).send().await.unwrap();
     assert!(response.bytes().await.is_err(), "a backup without what can't be read");

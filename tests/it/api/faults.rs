@@ -1,24 +1,19 @@
 //! When something is wrong with the node: it is said as what it is, and what still works goes on.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use causeway::replica::Recovered;
-use causeway::storage::MemoryStorage;
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::local::faults::Unreadably;
 use crate::local::{DEADLINE, Node, Reply, Setup};
 
 #[tokio::test]
 async fn a_record_that_cannot_be_read_is_never_a_missing_key() {
-    let setup = Setup::default();
-    let storage = Arc::new(Unreadably(MemoryStorage::new()));
-    let node = Node::start(0, 1, storage, Recovered::default(), setup).await;
+    let (node, storage) = Node::with_faults(Setup::default()).await;
+    storage.damage_snapshots.store(true, Ordering::SeqCst);
     for reply in [
         node.get("/read?key=key").await,
         node.get("/read?key=key&resolve=all").await,

@@ -84,7 +84,7 @@ async fn flip_in_tables(node: &Process, directory: &Path, number: usize) {
         // Readers see what is in tables from the next commit on.
         write(&node.api, 0..1).await;
         read(&node.api, number).await;
-        (found(&node.api).await > 0).then_some(())
+        (found(&node.api).await > 0.0).then_some(())
     };
     until(met, async || format!("it is not come upon:\n{}", node.log())).await;
 }
@@ -104,17 +104,15 @@ async fn read(api: &Api, number: usize) -> bool {
     answer.status == 200
 }
 
-async fn found(api: &Api) -> u64 {
-    let metrics = api.get("/metrics").await.body;
-    let line = metrics.lines().find(|line| line.starts_with("causeway_damaged_records_total ")).unwrap();
-    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+async fn found(api: &Api) -> f64 {
+    api.metric("causeway_damaged_records_total").await.unwrap()
 }
 
 /// Waits until damage was come upon, and is repaired.
 async fn until_repaired(node: &Process) {
     let repaired = async || {
         let status = node.api.status().await;
-        (status["damage"].is_null() && found(&node.api).await > 0).then_some(())
+        (status["damage"].is_null() && found(&node.api).await > 0.0).then_some(())
     };
     until(repaired, async || format!("{}\n{}", node.api.status().await, node.log())).await;
 }

@@ -24,6 +24,8 @@ pub(crate) struct Faulty {
     pub(crate) hold_commits: AtomicBool,
     /// Reads of the whole state wait while this is set.
     pub(crate) hold_snapshots: AtomicBool,
+    /// What is read of the whole state is damaged while this is set.
+    pub(crate) damage_snapshots: AtomicBool,
 }
 
 impl Faulty {
@@ -35,6 +37,7 @@ impl Faulty {
             panic_on_reads: AtomicBool::new(false),
             hold_commits: AtomicBool::new(false),
             hold_snapshots: AtomicBool::new(false),
+            damage_snapshots: AtomicBool::new(false),
         }
     }
 
@@ -68,7 +71,8 @@ impl Storage for Faulty {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.check(&self.fail_reads)?;
-        self.inner.snapshot()
+        let snapshot = self.inner.snapshot()?;
+        Ok(if self.damage_snapshots.load(Ordering::SeqCst) { Arc::new(UnreadableSnapshot(snapshot)) } else { snapshot })
     }
 
     fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
@@ -132,85 +136,7 @@ impl Storage for Faulty {
     }
 }
 
-/// A store whose snapshots are taken, and whose keys then can't be read.
-pub(crate) struct Unreadably<S>(pub(crate) S);
-
-impl<S: Storage> KeyStates for Unreadably<S> {
-    fn siblings(&self, key: &str) -> Result<Siblings, Unreadable> {
-        KeyStates::siblings(&self.0, key)
-    }
-}
-
-impl<S: Storage> Storage for Unreadably<S> {
-    fn commit(&self, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
-        self.0.commit(appends, checkpoint)
-    }
-
-    fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StorageError> {
-        Ok(Arc::new(UnreadableSnapshot(self.0.snapshot()?)))
-    }
-
-    fn ops(&self, ranges: &[OpRange], limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
-        self.0.ops(ranges, limit)
-    }
-
-    fn ops_after(&self, position: u64, limit: BatchLimit) -> Result<Vec<StoredOp>, StorageError> {
-        self.0.ops_after(position, limit)
-    }
-
-    fn log_start(&self) -> u64 {
-        self.0.log_start()
-    }
-
-    fn log_runs(&self) -> Vec<LogRun> {
-        self.0.log_runs()
-    }
-
-    fn trim(&self, through: u64) -> Result<VersionVector, StorageError> {
-        self.0.trim(through)
-    }
-
-    fn hold_log(&self) -> LogHold {
-        self.0.hold_log()
-    }
-
-    fn begin_fill(&self, peer: PeerState, basis: Basis) -> Result<Box<dyn Fill>, StorageError> {
-        self.0.begin_fill(peer, basis)
-    }
-
-    fn give_up_log(&self) -> Result<VersionVector, StorageError> {
-        self.0.give_up_log()
-    }
-
-    fn damage(&self) -> Damage {
-        self.0.damage()
-    }
-
-    fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {
-        self.0.adopt(fill)
-    }
-
-    fn log_id(&self) -> LogId {
-        self.0.log_id()
-    }
-
-    fn op_bytes(&self, ranges: &[OpRange]) -> Result<u64, StorageError> {
-        self.0.op_bytes(ranges)
-    }
-
-    fn log_size(&self) -> Result<LogSize, StorageError> {
-        self.0.log_size()
-    }
-
-    fn disk_bytes(&self) -> Result<u64, StorageError> {
-        self.0.disk_bytes()
-    }
-
-    fn disk_space(&self) -> Result<DiskSpace, StorageError> {
-        self.0.disk_space()
-    }
-}
-
+/// A state that is there, and whose keys can't be read.
 struct UnreadableSnapshot(Arc<dyn Snapshot>);
 
 impl Snapshot for UnreadableSnapshot {

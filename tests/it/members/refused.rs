@@ -33,12 +33,6 @@ fn lines(log: &str, text: &str) -> usize {
     log.lines().filter(|line| line.contains(text)).count()
 }
 
-async fn metric(api: &Api, line: &str) -> f64 {
-    let metrics = api.get("/metrics").await.body;
-    let found = metrics.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok());
-    found.unwrap_or(0.0)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_node_is_refused_and_told_why_and_what_it_wrote_is_kept() {
     let mut group = Group::start(&[0, 1, 2]).await;
@@ -56,7 +50,7 @@ async fn a_removed_node_is_refused_and_told_why_and_what_it_wrote_is_kept() {
 
     let node2 = group.api(2).clone();
     let refusals = "causeway_pushes_total{outcome=\"removed\",peer=\"node0\"}";
-    until(async || (metric(&node2, refusals).await >= 5.0).then_some(()), async || group.log(2)).await;
+    until(async || node2.metric(refusals).await.filter(|count| *count >= 5.0), async || group.log(2)).await;
     let told = async || (peer(&node2, 0).await["why"] == "node 0 names this node as removed").then_some(());
     until(told, async || node2.status().await.to_string()).await;
     let log = group.log(2);
@@ -88,13 +82,13 @@ async fn a_node_that_is_in_nobodys_list_is_taken_in_and_told_of() {
     }
     let status = group.api(0).status().await;
     assert_eq!((&status["unknown_members"][0]["node"], &status["members"]), (&json!(3), &json!(3)), "{status}");
-    assert_eq!(metric(group.api(0), "causeway_unknown_members").await, 1.0);
+    assert_eq!(group.api(0).metric("causeway_unknown_members").await, Some(1.0));
     let run = ask(group.port(0), &["members"]);
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(run.out.contains("3, and nobody lists it") && run.err.contains("the nodes disagree"), "{run:?}");
     // It pushes on and on, and is told of once.
-    let received = async || metric(group.api(3), "causeway_pushes_total{outcome=\"ok\",peer=\"node0\"}").await;
-    until(async || (received().await >= 5.0).then_some(()), async || group.log(3)).await;
+    let received = async || group.api(3).metric("causeway_pushes_total{outcome=\"ok\",peer=\"node0\"}").await;
+    until(async || received().await.filter(|count| *count >= 5.0), async || group.log(3)).await;
     assert_eq!(lines(&group.log(0), "node 3 pushes to this node and is not in its CAUSEWAY_PEERS"), 1);
     assert_eq!(group.api(3).read("old").await, None, "nobody has it in his list yet");
 

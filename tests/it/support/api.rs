@@ -64,6 +64,20 @@ impl Api {
         send(self.request(Method::GET, path)).await.unwrap()
     }
 
+    /// What the node shows of a series: a metric's name, with its labels as they stand there; `None`: nothing.
+    pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
+        let shown = self.get("/metrics").await.body;
+        let value = shown.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map(|value| value.parse().unwrap())
+    }
+
+    /// Waits until the log is no longer than it may be, about: what was written long before has left it.
+    pub(crate) async fn until_trimmed(&self, max_bytes: u64) {
+        let log_bytes = async || self.metric("causeway_log_bytes").await.unwrap();
+        let trimmed = async || (log_bytes().await <= 1.25 * max_bytes as f64).then_some(());
+        until(trimmed, async || format!("the log has {} bytes", log_bytes().await)).await;
+    }
+
     /// Writes one key; must answer `200`.
     pub(crate) async fn set(&self, key: &str, value: &str) -> Answer {
         let answer = send(self.patch("", &json!({ key: value }))).await.unwrap();
