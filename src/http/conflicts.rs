@@ -11,7 +11,7 @@ use super::openapi::{PageOfKeys, SessionHeaders};
 use super::paging::{Wanted, value_bytes};
 use super::problem::{self, Kind, Problem};
 use super::session;
-use super::view::{self, KeySiblings, Resolve, Room};
+use super::view::{self, CatchingUp, KeySiblings, Resolve, Room};
 use super::{App, Shared, query};
 
 /// A page of keys.
@@ -56,6 +56,7 @@ pub(super) async fn conflicts(State(app): Shared, request: Request) -> Result<Re
 }
 
 fn page(app: &App, Wanted { prefix, mut after, limit }: Wanted) -> Result<Response, Problem> {
+    let catching_up = CatchingUp::of(&app.node);
     let snapshot = app.node.snapshot()?;
     let mut found = Vec::new();
     let mut bytes = 0;
@@ -75,5 +76,5 @@ fn page(app: &App, Wanted { prefix, mut after, limit }: Wanted) -> Result<Respon
     let more = shown.len() < found.len() || !snapshot.conflicts(&prefix, after.as_deref(), 1)?.is_empty();
     let next = shown.last().filter(|_| more).map(KeySiblings::key);
     let token = app.tokens.of(snapshot.vector());
-    Ok(view::json_of_state(&app.node, &Page { keys: &shown, context: &token.text, next }, &token.text))
+    Ok(view::json_of_state(catching_up, &Page { keys: &shown, context: &token.text, next }, &token.text))
 }

@@ -60,8 +60,9 @@ refusals!(Refusals: query::REFUSALS, session::REFUSALS, problem::OF_STORE, &[Kin
 pub(super) async fn keys(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let wanted = Wanted::of(&app, request.uri(), request.headers()).await?;
     large(&app, 0, move |app| {
+        let catching_up = view::CatchingUp::of(&app.node);
         let page = page(app, wanted)?;
-        Ok(view::json_of_state(&app.node, &page, &page.context))
+        Ok(view::json_of_state(catching_up, &page, &page.context))
     })
     .await
 }

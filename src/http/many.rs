@@ -12,9 +12,8 @@ use super::openapi::SessionHeaders;
 use super::openapi::refusals::refusals;
 use super::problem::{self, Kind, Problem};
 use super::session::{self, Session};
-use super::view::{self, KeySiblings, Resolve, Room};
+use super::view::{self, CatchingUp, KeySiblings, Resolve, Room};
 use super::{Shared, body, json, query};
-use crate::node::NodeHandle;
 use crate::replica::{Key, Value};
 use crate::storage::Snapshot;
 
@@ -93,18 +92,19 @@ pub(super) async fn read_many(State(app): Shared, request: Request) -> Result<Re
     let most = app.options.limits.answer_bytes;
     let room = Room::new(most);
     large(&app, most, move |app| {
+        let catching_up = CatchingUp::of(&app.node);
         let snapshot = app.node.snapshot()?;
         let token = app.tokens.of(snapshot.vector());
         match resolve {
-            Resolve::All => all(&app.node, &*snapshot, &keys, room, &token.text),
-            one => plain(&app.node, &*snapshot, &keys, one, room, &token.text),
+            Resolve::All => all(catching_up, &*snapshot, &keys, room, &token.text),
+            one => plain(catching_up, &*snapshot, &keys, one, room, &token.text),
         }
     })
     .await
 }
 
 fn plain(
-    node: &NodeHandle,
+    catching_up: CatchingUp,
     snapshot: &dyn Snapshot,
     keys: &[Key],
     resolve: Resolve,
@@ -124,11 +124,11 @@ fn plain(
         }
         answer.values.insert(key, value);
     }
-    Ok(view::json_of_state(node, &Answer::Plain(answer), context))
+    Ok(view::json_of_state(catching_up, &Answer::Plain(answer), context))
 }
 
 fn all(
-    node: &NodeHandle,
+    catching_up: CatchingUp,
     snapshot: &dyn Snapshot,
     keys: &[Key],
     mut room: Room,
@@ -143,5 +143,5 @@ fn all(
         shown.push(view);
     }
     let left_out = &keys[shown.len()..];
-    Ok(view::json_of_state(node, &Answer::All(All { keys: &shown, context, left_out }), context))
+    Ok(view::json_of_state(catching_up, &Answer::All(All { keys: &shown, context, left_out }), context))
 }

@@ -14,9 +14,8 @@ use super::openapi::{IfNoneMatch, SessionHeaders};
 use super::problem::{self, Kind, Problem};
 use super::session::{self, Session};
 use super::tokens::StateToken;
-use super::view::{KeySiblings, NO_STORE, Resolve, Room, mark_catching_up};
+use super::view::{CatchingUp, KeySiblings, NO_STORE, Resolve, Room};
 use super::{Shared, query};
-use crate::node::NodeHandle;
 use crate::replica::Siblings;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -77,12 +76,13 @@ pub(super) async fn read(State(app): Shared, request: Request) -> Result<Respons
     Session::of(headers, &app.options)?.reached(&app).await?;
 
     // After the wait, and the only one: value and context are of the same instant.
+    let catching_up = CatchingUp::of(&app.node);
     let snapshot = app.node.snapshot()?;
     let siblings = snapshot.siblings(&key)?;
     let token = app.tokens.of(snapshot.vector());
     let Some(shown) = resolve.shown(&siblings) else {
         return Ok(Shown { status: StatusCode::NOT_FOUND, body: "key not found".into(), kind: TEXT, etag: None }
-            .with_state(&app.node, &token, 0));
+            .with_state(catching_up, &token, 0));
     };
     let (body, kind) = if resolve == Resolve::All || headers::wants_json(headers) {
         (all(&key, resolve, &siblings, &token.text, app.options.limits.answer_bytes), JSON)
@@ -91,7 +91,7 @@ pub(super) async fn read(State(app): Shared, request: Request) -> Result<Respons
     };
     let mut shown = Shown::of(body, kind, headers);
     shown.body = app.answers.hold(shown.body)?;
-    Ok(shown.with_state(&app.node, &token, siblings.len()))
+    Ok(shown.with_state(catching_up, &token, siblings.len()))
 }
 
 /// All siblings of the key, with the context also in the body: it is part of what is shown.
@@ -125,7 +125,7 @@ impl Shown {
         Self { status: StatusCode::OK, body, kind, etag: Some(etag) }
     }
 
-    fn with_state(self, node: &NodeHandle, token: &StateToken, siblings: usize) -> Response {
+    fn with_state(self, catching_up: CatchingUp, token: &StateToken, siblings: usize) -> Response {
         let mut response = (self.status, self.body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, self.kind);
@@ -135,7 +135,7 @@ impl Shown {
         if let Some(etag) = self.etag {
             headers.insert(ETAG, etag);
         }
-        mark_catching_up(node, headers);
+        catching_up.mark(headers);
         response
     }
 }

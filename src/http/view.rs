@@ -167,17 +167,27 @@ pub(super) fn json_with_context(body: &impl Serialize, token: &str) -> Response 
 }
 
 /// The same as an answer to a read of a node's state.
-pub(super) fn json_of_state(node: &NodeHandle, body: &impl Serialize, token: &str) -> Response {
+pub(super) fn json_of_state(catching_up: CatchingUp, body: &impl Serialize, token: &str) -> Response {
     let mut response = json_with_context(body, token);
-    mark_catching_up(node, response.headers_mut());
+    catching_up.mark(response.headers_mut());
     response
 }
 
-/// Says so in an answer to a read if a peer's whole state is on its way to the node: it may lack what is older than
-/// what it has.
-pub(super) fn mark_catching_up(node: &NodeHandle, headers: &mut HeaderMap) {
-    if node.is_filling() {
-        headers.insert(CAUSEWAY_CATCHING_UP, HeaderValue::from_static("1"));
+/// Whether a peer's whole state is on its way to the node: a read may lack what is older than what it has.
+#[derive(Clone, Copy)]
+pub(super) struct CatchingUp(bool);
+
+impl CatchingUp {
+    /// To be asked before the state is read: afterwards, another may have taken its place.
+    pub(super) fn of(node: &NodeHandle) -> Self {
+        Self(node.is_filling())
+    }
+
+    /// Says so in an answer.
+    pub(super) fn mark(self, headers: &mut HeaderMap) {
+        if self.0 {
+            headers.insert(CAUSEWAY_CATCHING_UP, HeaderValue::from_static("1"));
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! a label.
 
 pub mod limits;
+mod process;
 mod scraped;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::{MetricsOptions, UNIQUE, seconds_since};
+use super::{MetricsOptions, UNIQUE, process, seconds_since};
 use crate::causality::WallMs;
 use crate::node::{NodeHandle, StateProgress, StateTotals, Status, wall_now};
 use crate::replica::{LinkView, OpRange, View};
@@ -294,6 +294,7 @@ impl Collector for Scraped {
         let status = self.handle.status();
         let view = status.view.clone();
         self.of_node(&view, &mut families);
+        process::add_to(&mut families);
         self.of_storage(&mut families);
         self.of_queues(&view, &mut families);
         Self::of_received(&view, &mut families);
@@ -312,10 +313,10 @@ fn keys_left(progress: StateProgress) -> u64 {
 
 /// Readings, in families of a name. What has the same name is added one after the other.
 #[derive(Default)]
-struct Families(Vec<MetricFamily>);
+pub(super) struct Families(Vec<MetricFamily>);
 
 impl Families {
-    fn gauge(&mut self, name: &str, help: &str, value: f64) {
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: f64) {
         self.labelled(name, help, &[], value);
     }
 

@@ -235,7 +235,14 @@ impl Pace {
         } else {
             self.late = self.late.min(PATIENCE).saturating_sub(1);
             if waited < allowed / 4 * 3 {
-                self.may_wait = self.may_wait.saturating_add(self.may_wait.div_ceil(2)).min(self.most);
+                let more = if seen.most > self.may_wait / 2 {
+                    // As many come as may. How long those wait who are let in from now on is seen only when they are
+                    // answered, so they are a few more at a time.
+                    (self.may_wait / 16).max(FEW / 8)
+                } else {
+                    self.may_wait.div_ceil(2)
+                };
+                self.may_wait = self.may_wait.saturating_add(more).min(self.most);
             }
         }
         self.may_wait
@@ -294,6 +301,26 @@ mod tests {
         let mut pace = pace();
         let seen = play(&mut pace, 100, FEW, |waiting| 10_000 + waiting as u64 * 10_000);
         assert!(seen.iter().all(|(_, may_wait)| *may_wait >= FEW));
+    }
+
+    /// What came is seen late: after so many looks, with all who were let in until then before them.
+    #[test]
+    fn in_a_flood_no_more_are_let_in_than_it_takes_to_see_that_they_are_too_many() {
+        let mut pace = pace();
+        let mut waiting = 0_usize;
+        let mut waits = Vec::new();
+        for _ in 0..600 {
+            // 400 a look, by a disk that takes 4,000 a second, as long as somebody waits.
+            waiting = waiting.max(pace.may_wait.min(4096));
+            let answered = waiting.min(400);
+            let waited_us = waiting as u64 * 250;
+            let seen = Seen { answered: answered as u64, waited_us: answered as u64 * waited_us, most: waiting };
+            waiting -= answered;
+            pace.look(&seen, SECOND_US / 10);
+            waits.push(waited_us);
+        }
+        let settled = &waits[100..];
+        assert!(settled.iter().all(|waited_us| *waited_us < 60_000), "{settled:?}");
     }
 
     /// To refuse some of those that go into one commit would make it no shorter.

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use super::filling::Filling;
 use super::handle::Command;
 use super::observer::Observer;
-use super::progress::Transfers;
 use crate::replica::{Append, Checkpoint};
 use crate::storage::{Fill, Storage, StorageError};
 
@@ -16,7 +14,7 @@ use crate::storage::{Fill, Storage, StorageError};
 pub(super) enum Work {
     /// Make these durable, in one commit, with the checkpoint after the last of them.
     Commit { appends: Vec<Append>, checkpoint: Checkpoint },
-    /// Drop the log up to a position, and what came of a peer's state if nothing more comes.
+    /// Drop the log up to a position.
     Trim { through: u64 },
     /// Drop what of the log is damaged.
     GiveUpLog,
@@ -29,8 +27,6 @@ pub(super) struct Committer {
     pub(super) inbox: Receiver<Work>,
     pub(super) done: Sender<Command>,
     pub(super) observer: Arc<dyn Observer>,
-    pub(super) filling: Arc<Filling>,
-    pub(super) transfers: Arc<Transfers>,
 }
 
 impl Committer {
@@ -52,10 +48,7 @@ impl Committer {
                 }
                 Command::Committed { through: checkpoint.position, outcome }
             }
-            Work::Trim { through } => {
-                self.filling.drop_abandoned(&self.transfers);
-                Command::Trimmed { outcome: attempt(|| self.storage.trim(through)) }
-            }
+            Work::Trim { through } => Command::Trimmed { outcome: attempt(|| self.storage.trim(through)) },
             Work::GiveUpLog => Command::Trimmed { outcome: attempt(|| self.storage.give_up_log()) },
             Work::Adopt { fill } => Command::Adopted { outcome: attempt(|| self.storage.adopt(fill).map(Box::new)) },
         }

@@ -2,15 +2,17 @@
 //!
 //! Promises: one state at a time; a piece that came before, or comes too early, changes nothing and is answered with how far
 //! the state is here. Whoever sends one may stop at any time: nothing of it is visible before it is adopted, and another
-//! sender takes over. Must not run on the owner's thread: pieces are written to the disk.
+//! sender takes over; what is not needed any more, or what nothing comes of, holds neither disk nor log. Must not run on the
+//! owner's thread: pieces are written to the disk.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::progress::{StateProgress, Transfers};
 use super::wall_now;
-use crate::causality::NodeId;
+use crate::causality::{NodeId, VersionVector};
 use crate::format::state::{StateHead, StatePiece, Taken};
 use crate::replica::{Key, View};
 use crate::storage::{Basis, Fill, PeerState, Storage, StorageError};
@@ -28,11 +30,12 @@ const FEW_OPS: u64 = 1_000;
 const MAX_ROUNDS: usize = 32;
 
 /// The state that is being filled, if there is one.
-#[derive(Default)]
 pub(super) struct Filling {
+    /// Shows it from its first piece until it is adopted or dropped.
+    transfers: Arc<Transfers>,
     open: Mutex<Option<Open>>,
-    /// Whose state is complete and being adopted: until it is, no other may be begun.
-    adopting: Mutex<Option<NodeId>>,
+    /// One is complete and being adopted: until it is, no other may be begun.
+    is_adopting: AtomicBool,
     /// Nodes whose state can't take the place of damaged keys, of which that was said.
     unfit: Mutex<BTreeSet<NodeId>>,
 }
@@ -42,6 +45,8 @@ struct Open {
     /// The run of the sender. Two may have one id.
     boot: u64,
     fill: Box<dyn Fill>,
+    /// What this node lacks some of, which is why it is filled; `None`: for its damaged keys.
+    lacked: Option<VersionVector>,
     /// All up to this key is there.
     through: Option<Key>,
     heard: Instant,
@@ -57,6 +62,10 @@ pub(super) enum Step {
 }
 
 impl Filling {
+    pub(super) fn new(transfers: Arc<Transfers>) -> Self {
+        Self { transfers, open: Mutex::default(), is_adopting: AtomicBool::new(false), unfit: Mutex::default() }
+    }
+
     /// Takes a piece that is meant for this node, of a sender that may send it.
     pub(super) fn take(
         &self,
@@ -65,18 +74,13 @@ impl Filling {
         own: NodeId,
         view: &View,
         storage: &dyn Storage,
-        transfers: &Transfers,
     ) -> Result<Step, StorageError> {
         let sender = piece.push.sender.node;
-        let mut open = match self.open.try_lock() {
-            Ok(open) => open,
-            Err(TryLockError::Poisoned(error)) => error.into_inner(),
-            // A piece is being written, this one or another's.
-            Err(TryLockError::WouldBlock) => return Ok(Step::Answer(Taken::Busy { with: sender })),
-        };
-        if let Some(with) = *self.adopting() {
+        let Some(mut open) = self.try_open() else {
+            // A piece is being written: this one, if it is the sender's.
+            let with = self.transfers.filling().map_or(sender, |progress| progress.peer);
             return Ok(Step::Answer(Taken::Busy { with }));
-        }
+        };
         if let Some(taken) = self.begin(&mut open, &piece, own, view, storage)? {
             return Ok(Step::Answer(taken));
         }
@@ -85,17 +89,21 @@ impl Filling {
         if piece.after != filling.through {
             return Ok(Step::Answer(Taken::UpTo(filling.through.clone())));
         }
-        match filling.put(piece, bytes, transfers) {
-            Ok(None) => Ok(Step::Answer(Taken::UpTo(filling.through.clone()))),
-            Ok(Some(())) => {
-                let filled = open.take().expect("it was there a moment ago");
-                *self.adopting() = Some(filled.progress.peer);
-                transfers.set_filling(None);
-                Ok(Step::Filled(filled.fill, filled.progress))
+        let keys = piece.keys.len() as u64;
+        let is_last = filling.put(piece, bytes);
+        if is_last.is_ok() {
+            self.transfers.note_received(keys, bytes);
+            self.transfers.set_filling(Some(filling.progress));
+        }
+        match is_last {
+            Ok(false) => Ok(Step::Answer(Taken::UpTo(filling.through.clone()))),
+            Ok(true) => {
+                let Open { fill, progress, .. } = open.take().expect("it was there a moment ago");
+                self.is_adopting.store(true, Ordering::SeqCst);
+                Ok(Step::Filled(fill, progress))
             }
             Err(error) => {
-                *open = None;
-                transfers.set_filling(None);
+                self.close(&mut open);
                 Err(error)
             }
         }
@@ -103,12 +111,28 @@ impl Filling {
 
     /// What was filled was adopted, or could not be.
     pub(super) fn adopted(&self) {
-        *self.adopting() = None;
+        self.transfers.set_filling(None);
+        self.is_adopting.store(false, Ordering::SeqCst);
     }
 
-    fn adopting(&self) -> MutexGuard<'_, Option<NodeId>> {
-        // Each step leaves it whole.
-        self.adopting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is open, unless a piece is being written.
+    fn try_open(&self) -> Option<MutexGuard<'_, Option<Open>>> {
+        match self.open.try_lock() {
+            Ok(open) => Some(open),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(error)) => {
+                // Nobody knows how far the piece got that it panicked over.
+                let mut open = error.into_inner();
+                self.close(&mut open);
+                self.open.clear_poison();
+                Some(open)
+            }
+        }
+    }
+
+    fn close(&self, open: &mut Option<Open>) -> Option<Open> {
+        self.transfers.set_filling(None);
+        open.take()
     }
 
     /// Makes sure that the piece's state is the one that is being filled; else, the answer.
@@ -122,6 +146,10 @@ impl Filling {
     ) -> Result<Option<Taken>, StorageError> {
         let (sender, boot) = (piece.push.sender.node, piece.push.sender.boot);
         match open {
+            _ if self.is_adopting.load(Ordering::SeqCst) => {
+                let with = self.transfers.filling().map_or(own, |progress| progress.peer);
+                return Ok(Some(Taken::Busy { with }));
+            }
             Some(filling) if filling.transfer == piece.transfer => return Ok(None),
             Some(filling) if filling.boot != boot && filling.heard.elapsed() < SILENT => {
                 return Ok(Some(Taken::Busy { with: filling.progress.peer }));
@@ -136,9 +164,12 @@ impl Filling {
             return Ok(Some(Taken::All));
         }
         // What was begun before goes first: two of them take twice the room.
-        *open = None;
+        drop(self.close(open));
+        let progress = StateProgress { peer: sender, began: wall_now(), keys: 0, bytes: 0, all_keys: *keys };
+        self.transfers.set_filling(Some(progress));
         let peer = PeerState { vector: vector.clone(), ancestry: ancestry.clone() };
-        let fill = match storage.begin_fill(peer, basis) {
+        let begun = storage.begin_fill(peer, basis).inspect_err(|_| self.transfers.set_filling(None));
+        let fill = match begun {
             Err(StorageError::Unfit(why)) => {
                 self.say_unfit(sender, &why);
                 // Another may have what this one lacks; or it will have it itself.
@@ -154,8 +185,9 @@ impl Filling {
                 tracing::info!(peer = %sender, keys, "a peer's state is coming: its log does not have what this node lacks any more");
             }
         }
-        let progress = StateProgress { peer: sender, began: wall_now(), keys: 0, bytes: 0, all_keys: *keys };
-        *open = Some(Open { transfer: piece.transfer, boot, fill, through: None, heard: Instant::now(), progress });
+        let lacked = (basis == Basis::State).then(|| vector.clone());
+        let (transfer, heard) = (piece.transfer, Instant::now());
+        *open = Some(Open { transfer, boot, fill, lacked, through: None, heard, progress });
         Ok(None)
     }
 
@@ -166,41 +198,40 @@ impl Filling {
         }
     }
 
-    /// Whether a state was begun of which nothing comes any more.
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.open.try_lock().is_ok_and(|open| open.as_ref().is_some_and(|open| open.heard.elapsed() >= ABANDONED))
-    }
-
-    /// Drops a state of which nothing comes any more, and its files.
-    pub(super) fn drop_abandoned(&self, transfers: &Transfers) {
-        if self.is_abandoned() {
-            let abandoned = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-            transfers.set_filling(None);
-            if let Some(Open { progress, .. }) = abandoned {
-                tracing::warn!(peer = %progress.peer, keys = progress.keys, "nothing comes any more of a peer's state: dropped it");
-            }
+    /// Drops a state of which nothing comes any more, or all of which came in another way, and its files.
+    pub(super) fn end_if_over(&self, view: &View) {
+        let Some(mut open) = self.try_open() else { return };
+        let Some(filling) = &*open else { return };
+        let (peer, keys) = (filling.progress.peer, filling.progress.keys);
+        if filling.lacked.as_ref().is_some_and(|lacked| view.ancestry.includes(&view.vector, lacked)) {
+            tracing::info!(%peer, keys, "a peer's state is not needed any more: what it has came in another way");
+        } else if filling.heard.elapsed() >= ABANDONED {
+            tracing::warn!(%peer, keys, "nothing comes any more of a peer's state: dropped it");
+        } else {
+            return;
         }
+        drop(self.close(&mut open));
     }
 }
 
 impl Open {
     /// Takes the next piece; whether it was the last.
-    fn put(&mut self, piece: StatePiece, bytes: u64, transfers: &Transfers) -> Result<Option<()>, StorageError> {
+    fn put(&mut self, piece: StatePiece, bytes: u64) -> Result<bool, StorageError> {
         let StatePiece { keys, is_last, .. } = piece;
-        self.progress.keys += keys.len() as u64;
-        self.progress.bytes += bytes;
+        let count = keys.len() as u64;
         let through = keys.last().map(|(key, _)| key.clone()).or_else(|| self.through.clone());
         self.fill.put(keys, through.as_deref().filter(|_| !is_last))?;
         self.through = through;
-        transfers.set_filling(Some(self.progress));
+        self.progress.keys += count;
+        self.progress.bytes += bytes;
         if !is_last {
-            return Ok(None);
+            return Ok(false);
         }
         for _ in 0..MAX_ROUNDS {
             if self.fill.catch_up()? <= FEW_OPS {
                 break;
             }
         }
-        Ok(Some(()))
+        Ok(true)
     }
 }

@@ -275,11 +275,6 @@ impl NodeHandle {
         self.shared.transfers.note_sent(keys, bytes);
     }
 
-    /// Says that this node took such a piece of a peer's.
-    pub fn state_received(&self, keys: u64, bytes: u64) {
-        self.shared.transfers.note_received(keys, bytes);
-    }
-
     /// Whether a peer's state is on its way to this node. Costs nothing.
     pub fn is_filling(&self) -> bool {
         self.shared.transfers.is_filling()
@@ -308,7 +303,7 @@ impl NodeHandle {
         let step = tokio::task::spawn_blocking(move || {
             let view = shared.view.borrow().clone();
             let (own, storage) = (shared.members.own, &*shared.storage);
-            shared.filling.take(piece, bytes as u64, own, &view, storage, &shared.transfers)
+            shared.filling.take(piece, bytes as u64, own, &view, storage)
         });
         let failed = |error: StorageError| PushError::Rejected(Rejection::Unreadable(error.to_string()));
         match step.await.map_err(|_| PushError::Stopping)?.map_err(failed)? {

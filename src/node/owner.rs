@@ -234,8 +234,11 @@ impl Owner {
         if self.waiting.damage.log {
             return Some(Work::GiveUpLog);
         }
-        let through = self.trimming.through(&self.storage.log_runs(), &self.view.borrow(), wall_now());
-        (through.is_some() || self.filling.is_abandoned()).then(|| Work::Trim { through: through.unwrap_or(0) })
+        let view = self.view.borrow().clone();
+        // It holds the log.
+        self.filling.end_if_over(&view);
+        let through = self.trimming.through(&self.storage.log_runs(), &view, wall_now())?;
+        Some(Work::Trim { through })
     }
 
     /// What was staged.

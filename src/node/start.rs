@@ -86,15 +86,14 @@ pub fn start(
     let (commands, inbox) = channel();
     let (work, committer_inbox) = channel();
     let (ended_sender, ended) = oneshot::channel();
-    let (filling, transfers) = (Arc::new(Filling::default()), Arc::new(Transfers::new(orders.len())));
+    let transfers = Arc::new(Transfers::new(orders.len()));
+    let filling = Arc::new(Filling::new(transfers.clone()));
 
     let committer = Committer {
         storage: storage.clone(),
         inbox: committer_inbox,
         done: commands.clone(),
         observer: observer.clone(),
-        filling: filling.clone(),
-        transfers: transfers.clone(),
     };
     let owner = Owner {
         own: members.own,

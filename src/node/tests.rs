@@ -22,7 +22,19 @@ struct Gated {
     inner: MemoryStorage,
     gate: tokio::sync::Mutex<()>,
     fail: AtomicBool,
+    /// No state is begun while it is locked; and whether one waits for that.
+    fill_gate: tokio::sync::Mutex<()>,
+    fills_waiting: AtomicBool,
     groups: Mutex<Vec<usize>>,
+}
+
+impl Gated {
+    fn fails_when_told(&self) -> Result<(), StorageError> {
+        if self.fail.load(Ordering::SeqCst) {
+            return Err(StorageError::Engine("no space left on device".to_owned()));
+        }
+        Ok(())
+    }
 }
 
 impl KeyStates for Gated {
@@ -34,9 +46,7 @@ impl KeyStates for Gated {
 impl Storage for Gated {
     fn commit(&self, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
         let _open = self.gate.blocking_lock();
-        if self.fail.load(Ordering::SeqCst) {
-            return Err(StorageError::Engine("no space left on device".to_owned()));
-        }
+        self.fails_when_told()?;
         self.groups.lock().unwrap().push(appends.len());
         self.inner.commit(appends, checkpoint)
     }
@@ -70,6 +80,9 @@ impl Storage for Gated {
     }
 
     fn begin_fill(&self, peer: PeerState, basis: Basis) -> Result<Box<dyn Fill>, StorageError> {
+        self.fills_waiting.store(true, Ordering::SeqCst);
+        let _open = self.fill_gate.blocking_lock();
+        self.fails_when_told()?;
         self.inner.begin_fill(peer, basis)
     }
 

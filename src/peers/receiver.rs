@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::questions::{self, Questions};
 use super::versions::Refused;
 use super::{CALL, FACTS_CALL, STATE_CALL};
-use crate::format::state::{self, Taken};
+use crate::format::state;
 use crate::format::{FormatError, message};
 use crate::node::{NodeHandle, PushError};
 use crate::replica::Rejection;
@@ -87,11 +87,7 @@ impl Endpoint {
         let _room = self.room(length).await?;
         let body = read(request.into_body(), length).await?;
         let piece = decode(body, state::decode_piece).await?.inspect_err(|error| self.refused.note(error))?;
-        let keys = piece.keys.len() as u64;
         let answer = self.node.take_state(piece, length).await?;
-        if !matches!(answer.taken, Taken::Busy { .. }) {
-            self.node.state_received(keys, length as u64);
-        }
         Ok(state::encode_answer(&answer))
     }
 

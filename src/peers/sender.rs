@@ -84,7 +84,8 @@ impl Sender {
             self.give_up("another node is there now");
         } else if transfer.is_some_and(Transfer::is_idle) {
             self.give_up("nothing was asked for it for long");
-        } else if !order.state && !order.probe && !order.ops.is_empty() {
+        } else if !order.state && transfer.is_some_and(|transfer| self.is_over(transfer, &order)) {
+            // It holds the log.
             self.give_up("it is not needed any more");
         }
         match order.push.to {
@@ -92,6 +93,13 @@ impl Sender {
             Some(peer) if order.state && !order.probe && self.waits_its_turn().await => self.piece(peer, order).await,
             _ => self.push(order).await,
         }
+    }
+
+    /// Whether the peer lacks nothing any more that only a state has, wherever it got that from.
+    fn is_over(&self, transfer: &Transfer, order: &Send) -> bool {
+        let gets_ops = !order.probe && !order.ops.is_empty();
+        let view = self.handle.status().view;
+        gets_ops || view.links.get(self.link.0).is_some_and(|link| view.has(link, transfer.vector()))
     }
 
     /// Waits until the next piece may go out, but not for long. `false`: it may not yet.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::failure::Failure;
-use crate::causality::{NodeId, WallMs};
+use crate::causality::{NodeId, VersionVector, WallMs};
 use crate::format::state::{self, StateHead, Taken};
 use crate::node::{NodeHandle, StateProgress, wall_now};
 use crate::replica::{Key, Push, View};
@@ -74,6 +74,11 @@ impl Transfer {
 
     pub(super) fn peer(&self) -> NodeId {
         self.progress.peer
+    }
+
+    /// What the state includes.
+    pub(super) fn vector(&self) -> &VersionVector {
+        &self.head.vector
     }
 
     pub(super) fn progress(&self) -> StateProgress {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::delivery::Received;
-use super::effect::{Adopted, Effect, LinkId, MonoMs, Now, OpRange, View};
+use super::effect::{Adopted, Effect, LinkId, LinkView, MonoMs, Now, OpRange, View};
 use super::lacking;
 use super::message::Answer;
 use super::{KeyStates, Replica};
@@ -82,9 +82,12 @@ impl Replica {
 impl View {
     /// Whether every configured peer is known to have all that `vector` includes.
     pub fn all_have(&self, vector: &VersionVector) -> bool {
-        self.links.iter().all(|link| {
-            let lacks = |theirs| lacking::lacks(theirs, &link.implied, vector, &self.ancestry);
-            link.vector.as_ref().is_some_and(|theirs| lacks(theirs).is_empty())
-        })
+        self.links.iter().all(|link| self.has(link, vector))
+    }
+
+    /// Whether the peer of this link is.
+    pub fn has(&self, link: &LinkView, vector: &VersionVector) -> bool {
+        let lacks = |theirs| lacking::lacks(theirs, &link.implied, vector, &self.ancestry);
+        link.vector.as_ref().is_some_and(|theirs| lacks(theirs).is_empty())
     }
 }

@@ -9,4 +9,5 @@ mod disks;
 mod histories;
 mod partitions;
 mod readme;
+mod soak;
 mod traces;

@@ -38,7 +38,15 @@ async fn kills_lose_nothing_acknowledged() {
     let recorder = Recorder::new();
     recorder.node(0, What::Up(Volume::Empty));
     let nodes = vec![(0, node.api.clone())];
-    let plan = Plan { seed, sessions: 6, keys: 100, think: Duration::from_millis(2), requests: usize::MAX, nodes };
+    let plan = Plan {
+        seed,
+        sessions: 6,
+        keys: 100,
+        value_digits: 1,
+        think: Duration::from_millis(2),
+        requests: usize::MAX,
+        nodes,
+    };
     let load = Load::start(&plan, &recorder);
 
     let (mut in_recovery, mut ready_after) = (0, Duration::ZERO);
@@ -78,7 +86,8 @@ async fn a_volume_that_lost_writes_is_found() {
     let launch = launch.with("CAUSEWAY_DATA_DIR", data.to_str().unwrap());
     let recorder = Recorder::new();
     let nodes = vec![(0, Api::new(port))];
-    let plan = Plan { seed: 0, sessions: 2, keys: 10, think: Duration::ZERO, requests: usize::MAX, nodes };
+    let plan =
+        Plan { seed: 0, sessions: 2, keys: 10, value_digits: 1, think: Duration::ZERO, requests: usize::MAX, nodes };
     for (volume, finished) in [(Volume::Empty, false), (Volume::Kept, false), (Volume::Kept, true)] {
         let node = launch.start_ready().await;
         recorder.node(0, What::Up(volume));

@@ -59,7 +59,7 @@ async fn what_clients_see_under_faults_is_what_is_promised() {
     }
     let nodes = (0..).zip(&cluster.nodes).map(|(id, node)| (id, node.api.clone())).collect();
     let think = Duration::from_millis(15);
-    let plan = Plan { seed, sessions: 9, keys: 24, think, requests: REQUESTS, nodes };
+    let plan = Plan { seed, sessions: 9, keys: 24, value_digits: 1, think, requests: REQUESTS, nodes };
     let load = Load::start(&plan, &recorder);
     let mut chaos = Chaos { cluster, recorder, random: Random::new(!seed), done: BTreeMap::new() };
     let (mut networks, mut faults) = (Vec::new(), Vec::new());

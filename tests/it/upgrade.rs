@@ -79,7 +79,7 @@ impl Upgrade {
         let nodes = (0..).zip(&cluster.nodes).map(|(id, node)| (id, node.api.clone())).collect();
         let seed = Random::seed("upgrade");
         let think = Duration::from_millis(15);
-        let plan = Plan { seed, sessions: 6, keys: 24, think, requests: usize::MAX, nodes };
+        let plan = Plan { seed, sessions: 6, keys: 24, value_digits: 1, think, requests: usize::MAX, nodes };
         let load = Load::start(&plan, &recorder);
         let ledger = Ledger::new(recorder.clone());
         let writers = plan.nodes.iter().map(|(node, api)| {

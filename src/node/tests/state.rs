@@ -155,20 +155,77 @@ async fn what_is_written_while_a_state_is_adopted_waits_and_is_kept() {
         async move { give(&node, piece).await }
     });
     // All of it is here and waits for the commit; what comes now waits for it, or just comes before it.
-    wait_until(|| node.status().filling.is_none()).await;
+    wait_until(|| node.status().filling.is_some_and(|progress| progress.keys == 2)).await;
+    let other = Peer::of(2, 8, &[("c", "3")]).await;
     let after = writing("after");
     wait_until(|| node.status().waiting_requests == 2).await;
+    assert!(node.is_filling(), "nothing of it shows yet");
     drop(held);
     before.await.unwrap().unwrap();
     assert_eq!(adopting.await.unwrap(), Taken::All);
     after.await.unwrap().unwrap();
+    assert!(!node.is_filling());
     // Another's may come again.
-    let other = Peer::of(2, 8, &[("c", "3")]).await;
     assert_eq!(give(&node, other.piece(None, 1)).await, Taken::All);
     let siblings = node.snapshot().unwrap().siblings("a").unwrap();
     let values: Vec<_> = siblings.iter().map(|sibling| &*sibling.value).collect();
     assert!(values == ["after"] || values == ["after", "1"], "{values:?}");
     assert_eq!(shown(&node, "b").as_deref(), Some("2"));
+    tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_state_all_of_which_came_in_another_way_is_dropped() {
+    let peer = Peer::of(1, 7, &[("a", "1"), ("b", "2")]).await;
+    let running = start_on(Arc::default(), ROOMY);
+    let node = running.handle.clone();
+    assert_eq!(give(&node, peer.piece(None, 1)).await, up_to("a"));
+    assert!(node.is_filling());
+    let stored = peer.storage.ops_after(0, BatchLimit { ops: 10, bytes: 1 << 20 }).unwrap();
+    let ops = stored.iter().map(|op| Arc::new(crate::format::op::decode(&op.bytes).unwrap())).collect();
+    node.push(Push { ops, ..peer.piece(None, 1).push }).await.unwrap();
+    wait_until(|| !node.is_filling()).await;
+    assert_eq!(give(&node, peer.piece(Some("a"), 1)).await, Taken::UpTo(None));
+    assert_eq!(give(&node, peer.piece(None, 1)).await, Taken::All);
+    assert_eq!(node.status().view.adoptions, 0);
+    tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_state_that_could_not_be_begun_is_not_on_its_way() {
+    let peer = Peer::of(1, 7, &[("a", "1"), ("b", "2")]).await;
+    let storage = Arc::new(Gated::default());
+    let running = start_on(storage.clone(), ROOMY);
+    let node = running.handle.clone();
+    assert_eq!(give(&node, peer.piece(None, 1)).await, up_to("a"));
+    storage.fail.store(true, Ordering::SeqCst);
+    let again = Peer { transfer: 9, ..peer };
+    node.take_state(again.piece(None, 1), 100).await.unwrap_err();
+    assert!(!node.is_filling());
+    assert_eq!(node.status().moved.received_keys, 1, "only of pieces that were taken");
+    storage.fail.store(false, Ordering::SeqCst);
+    assert_eq!(give(&node, again.piece(None, 2)).await, Taken::All);
+    tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_comes_while_anothers_piece_is_written_is_told_whose() {
+    let one = Peer::of(1, 7, &[("a", "1"), ("b", "2")]).await;
+    let other = Peer::of(2, 8, &[("c", "3"), ("d", "4")]).await;
+    let storage = Arc::new(Gated::default());
+    let running = start_on(storage.clone(), ROOMY);
+    let node = running.handle.clone();
+    assert_eq!(give(&node, one.piece(None, 1)).await, up_to("a"));
+    let held = storage.fill_gate.lock().await;
+    let again = Peer { transfer: 9, ..one };
+    let writing = tokio::spawn({
+        let (node, piece) = (node.clone(), again.piece(None, 1));
+        async move { give(&node, piece).await }
+    });
+    wait_until(|| storage.fills_waiting.load(Ordering::SeqCst)).await;
+    assert_eq!(give(&node, other.piece(None, 1)).await, Taken::Busy { with: again.node });
+    drop(held);
+    assert_eq!(writing.await.unwrap(), up_to("a"));
     tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
 }
 

@@ -27,7 +27,7 @@ async fn what_clients_of_containers_see_is_what_is_promised() {
         recorder.node(*node, What::Up(Volume::Empty));
     }
     let think = Duration::from_millis(15);
-    let plan = Plan { seed, sessions: 9, keys: 24, think, requests: usize::MAX, nodes };
+    let plan = Plan { seed, sessions: 9, keys: 24, value_digits: 1, think, requests: usize::MAX, nodes };
     let load = Load::start(&plan, &recorder);
     for round in 0..ROUNDS {
         let (alone, victim) = (random.below(3) as usize, random.below(3) as usize);

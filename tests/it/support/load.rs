@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) sessions: u32,
     /// How many keys there are.
     pub(crate) keys: u64,
+    /// How long a value is at least, with zeros in front of its number.
+    pub(crate) value_digits: usize,
     /// How long a session thinks at most between two requests.
     pub(crate) think: Duration,
     /// How many requests all sessions make at most.
@@ -145,9 +147,10 @@ impl Session {
         let value = self.recorder.value();
         let (mut keys, mut deletes) = (Vec::new(), Vec::new());
         let mut values = Map::new();
+        let text = format!("{value:0>width$}", width = self.plan.value_digits);
         for key in self.keys(most) {
             let delete = self.random.percent(15);
-            values.insert(key.to_string(), if delete { Json::Null } else { value.to_string().into() });
+            values.insert(key.to_string(), if delete { Json::Null } else { text.clone().into() });
             if delete { &mut deletes } else { &mut keys }.push(key);
         }
         let context = if with_context { self.context() } else { None };

@@ -45,7 +45,7 @@ async fn a_hundred_watches_see_every_change_once_in_causal_order_whatever_happen
     let api = cluster.api(WATCHED).clone();
     let nodes: Vec<_> = (0..).zip(&cluster.nodes).map(|(id, node)| (id, node.api.clone())).collect();
     let think = Duration::from_millis(30);
-    let plan = Plan { seed: !seed, sessions: 6, keys: KEYS, think, requests: usize::MAX, nodes };
+    let plan = Plan { seed: !seed, sessions: 6, keys: KEYS, value_digits: 1, think, requests: usize::MAX, nodes };
     let load = Load::start(&plan, &recorder);
     let mut faults = Faults { cluster, recorder: recorder.clone() };
     let mut watching = Vec::new();
