@@ -129,7 +129,12 @@ impl Keys {
 impl Removals {
     fn begin(&self, work: impl FnOnce() + Send + 'static) {
         match thread::Builder::new().name("remove".to_owned()).spawn(work) {
-            Ok(thread) => self.threads().push(thread),
+            Ok(thread) => {
+                let mut threads = self.threads();
+                // A store may outlive any number of generations.
+                threads.extract_if(.., |thread| thread.is_finished()).for_each(join);
+                threads.push(thread);
+            }
             Err(error) => tracing::warn!("keys that are not needed any more stay until a restart: {error}"),
         }
     }
@@ -137,16 +142,18 @@ impl Removals {
     /// Waits for those that have begun.
     pub(super) fn wait(&self) {
         let threads = std::mem::take(&mut *self.threads());
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a thread that removes keys had panicked");
-            }
-        }
+        threads.into_iter().for_each(join);
     }
 
     fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
         // Each step leaves it whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread that removes keys had panicked");
     }
 }
 
@@ -158,5 +165,22 @@ fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn removals_that_have_ended_are_forgotten() {
+        let removals = Removals::default();
+        for _ in 0..3 {
+            removals.begin(|| {});
+            while removals.threads().iter().any(|thread| !thread.is_finished()) {
+                thread::yield_now();
+            }
+        }
+        assert_eq!(removals.threads().len(), 1);
     }
 }
