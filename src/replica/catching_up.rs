@@ -71,9 +71,7 @@ impl Replica {
             match self.first_missing(op) {
                 // One that can't be worked out is dropped. It was not acknowledged, so it comes again.
                 None => drop(self.deliver(received, states, effects)),
-                Some(missing) => {
-                    self.buffer.insert(received, missing).expect("it was just taken out, so there is room")
-                }
+                Some(missing) => self.buffer.put_back(received, missing),
             }
         }
     }

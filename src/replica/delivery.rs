@@ -27,9 +27,9 @@ pub(super) struct DeliveryBuffer {
     bytes: usize,
     max_ops: usize,
     max_bytes: usize,
-    /// Something was refused, and more than half of the room is still taken. (Not just whether there is no room at the
-    /// moment: that changes with every op.)
-    full: bool,
+    /// Something was refused since half of the room was free, as far as is known: what was taken out may be about to be
+    /// put back.
+    refused: bool,
 }
 
 /// There is no room; nothing changed.
@@ -38,7 +38,7 @@ pub(super) struct Full;
 
 impl DeliveryBuffer {
     pub(super) fn new(max_ops: usize, max_bytes: usize) -> Self {
-        Self { waiting: BTreeMap::new(), blocked: BTreeMap::new(), bytes: 0, max_ops, max_bytes, full: false }
+        Self { waiting: BTreeMap::new(), blocked: BTreeMap::new(), bytes: 0, max_ops, max_bytes, refused: false }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -49,8 +49,10 @@ impl DeliveryBuffer {
         self.bytes
     }
 
+    /// Whether something was refused, and more than half of the room is still taken. (Not just whether there is no room at
+    /// the moment: that changes with every op.)
     pub(super) fn is_full(&self) -> bool {
-        self.full
+        self.refused && self.is_half_taken()
     }
 
     pub(super) fn contains(&self, dot: Dot) -> bool {
@@ -74,36 +76,40 @@ impl DeliveryBuffer {
         dot
     }
 
-    /// Keeps an op until `missing` is staged.
+    /// Keeps a new op until `missing` is staged.
     pub(super) fn insert(&mut self, received: Received, missing: Dot) -> Result<(), Full> {
-        let bytes = size(&received.op);
-        if self.waiting.len() >= self.max_ops || self.bytes + bytes > self.max_bytes {
-            self.full |= self.is_half_taken();
+        let has_room = self.waiting.len() < self.max_ops && self.bytes + size(&received.op) <= self.max_bytes;
+        self.refused = (self.refused || !has_room) && self.is_half_taken();
+        if !has_room {
             return Err(Full);
         }
-        self.bytes += bytes;
-        self.blocked.entry(missing).or_default().push(received.op.dot);
-        self.waiting.insert(received.op.dot, (received, missing));
+        self.put_back(received, missing);
         Ok(())
     }
 
+    /// Keeps an op that was here before until `missing` is staged; there is room for it.
+    pub(super) fn put_back(&mut self, received: Received, missing: Dot) {
+        self.bytes += size(&received.op);
+        self.blocked.entry(missing).or_default().push(received.op.dot);
+        self.waiting.insert(received.op.dot, (received, missing));
+    }
+
     /// Takes out the ops that waited for `dot`, in order. Those that wait for something else too are put
-    /// back by the caller; there is room for them.
+    /// back by the caller.
     pub(super) fn take_blocked_on(&mut self, dot: Dot) -> Vec<Received> {
         let mut dots = self.blocked.remove(&dot).unwrap_or_default();
         dots.sort();
         let taken: Vec<Received> =
             dots.iter().filter_map(|dot| self.waiting.remove(dot)).map(|(received, _)| received).collect();
         self.bytes -= taken.iter().map(|received| size(&received.op)).sum::<usize>();
-        self.full &= self.is_half_taken();
         taken
     }
 
-    /// Takes out all, in order of their dots.
+    /// The same of all, in order of their dots.
     pub(super) fn take_all(&mut self) -> Vec<Received> {
-        let waiting = std::mem::take(&mut self.waiting);
-        self.clear();
-        waiting.into_values().map(|(received, _)| received).collect()
+        self.blocked.clear();
+        self.bytes = 0;
+        std::mem::take(&mut self.waiting).into_values().map(|(received, _)| received).collect()
     }
 
     /// Whether more than half of the room is.
@@ -154,5 +160,27 @@ mod tests {
         assert!(buffer.is_full(), "60 of 100 are taken");
         buffer.take_blocked_on(missing(20));
         assert!(!buffer.is_full());
+    }
+
+    #[test]
+    fn what_is_taken_out_and_put_back_leaves_it_as_full_as_it_was() {
+        let missing = |counter| ORIGIN.dot(counter);
+        let mut buffer = DeliveryBuffer::new(100, 100);
+        for counter in [11, 12] {
+            assert!(buffer.insert(received(counter, 40), missing(1)).is_ok());
+        }
+        assert!(buffer.insert(received(41, 30), missing(40)).is_err());
+        let takes: [fn(&mut DeliveryBuffer) -> Vec<Received>; 2] =
+            [|buffer| buffer.take_blocked_on(ORIGIN.dot(1)), DeliveryBuffer::take_all];
+        for take in takes {
+            for received in take(&mut buffer) {
+                buffer.put_back(received, missing(2));
+            }
+            assert_eq!((buffer.len(), buffer.is_full()), (2, true));
+        }
+        buffer.take_all();
+        assert!(!buffer.is_full());
+        assert!(buffer.insert(received(51, 60), missing(50)).is_ok());
+        assert!(!buffer.is_full(), "nothing was refused since it had room");
     }
 }

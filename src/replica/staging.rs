@@ -108,9 +108,7 @@ impl Replica {
             for waiting in self.buffer.take_blocked_on(dot) {
                 match self.first_missing(&waiting.op) {
                     None => ready.push(waiting),
-                    Some(missing) => {
-                        self.buffer.insert(waiting, missing).expect("it was just taken out, so there is room");
-                    }
+                    Some(missing) => self.buffer.put_back(waiting, missing),
                 }
             }
             next = ready.pop();

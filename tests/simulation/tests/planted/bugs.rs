@@ -239,11 +239,7 @@ pub(crate) const BUGS: &[Bug] = &[
     Bug {
         name: "buffer-dropped-after-it-was-taken",
         places: &[
-            at(
-                STAGING,
-                "«self.buffer.insert(waiting, missing).expect(\"it was just taken out, so there is room\")»;",
-                "{ let _ = (waiting, missing); }",
-            ),
+            at(STAGING, "«self.buffer.put_back(waiting, missing)»,", "{ let _ = (waiting, missing); }"),
             at(LINK, "= |sent: &Sent| «now.since(sent.since) >= RESEND_AFTER_MS»;", "false"),
         ],
     },
