@@ -7,7 +7,7 @@ use super::effect::{Adopted, Checkpoint, Totals};
 use super::merging::Merging;
 use super::op::{Entry, Key, Op};
 use super::siblings::Siblings;
-use crate::causality::{Ancestry, Coverage, Dot, Hlc, VersionVector};
+use crate::causality::{Ancestry, Dot, Hlc, VersionVector};
 
 /// A peer's state that is to be merged into this node's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +45,8 @@ pub enum NotAState {
 #[derive(Debug)]
 pub struct Filling {
     merging: Merging,
-    /// What the peer's state includes, and this node's when it began.
-    covered: Coverage,
     theirs: VersionVector,
+    /// All that the merged state includes, and what was brought in since.
     vector: VersionVector,
     ancestry: Ancestry,
     totals: Totals,
@@ -72,30 +71,9 @@ impl Filling {
         for (origin, parents) in peer.ancestry.iter() {
             ancestry.insert(origin, parents);
         }
-        Self::begin(own, position, ancestry, peer.vector)
-    }
-
-    /// The same when this node has nothing but its log, which goes to `position` and lacks what `floor` includes.
-    pub fn on_log(
-        floor: &VersionVector,
-        position: u64,
-        mut ancestry: Ancestry,
-        peer: PeerState,
-    ) -> Result<Self, NotAState> {
-        for (origin, parents) in peer.ancestry.iter() {
-            ancestry.insert(origin, parents);
-        }
-        if !ancestry.includes(&peer.vector, floor) {
-            return Err(NotAState::Lacks);
-        }
-        let filling = Self::begin(&VersionVector::new(), position, ancestry, peer.vector);
-        Ok(Self { position: 0, ..filling })
-    }
-
-    fn begin(own: &VersionVector, position: u64, ancestry: Ancestry, theirs: VersionVector) -> Self {
+        let theirs = peer.vector;
         let merging = Merging::new(own, position, &theirs, &ancestry);
         Self {
-            covered: ancestry.coverage(merging.vector()),
             vector: merging.vector().clone(),
             merging,
             theirs,
@@ -105,6 +83,20 @@ impl Filling {
             through: Through::Nothing,
             position,
         }
+    }
+
+    /// The same when this node has nothing but its log, which goes to `position` and lacks what `floor` includes.
+    pub fn on_log(
+        floor: &VersionVector,
+        position: u64,
+        ancestry: Ancestry,
+        peer: PeerState,
+    ) -> Result<Self, NotAState> {
+        let filling = Self::new(&VersionVector::new(), position, ancestry, peer);
+        if !filling.ancestry.includes(&filling.theirs, floor) {
+            return Err(NotAState::Lacks);
+        }
+        Ok(Self { position: 0, ..filling })
     }
 
     /// Behind which key the next begin.
@@ -176,38 +168,26 @@ impl Filling {
         if self.through == Through::All { Ok(()) } else { Err(NotAState::NotWhole) }
     }
 
-    /// Whether what this op did is in the state as it was merged.
-    fn covers(&self, dot: Dot) -> bool {
-        self.covered.covers(dot)
-    }
-
     /// Makes sure that all that an op needs is there: some of the log may have been given up since this was begun.
     pub fn check_follows(&self, op: &Op) -> Result<(), NotAState> {
-        let before = (op.dot.counter > 1).then(|| op.dot.origin.dot(op.dot.counter - 1));
-        let mut needed = before.iter().chain(&op.parents).chain(&op.deps);
-        let missing = needed.find(|dot| !self.ancestry.covers(&self.vector, **dot));
-        missing.map_or(Ok(()), |missing| Err(NotAState::Gap(*missing)))
+        let missing = op.needs().find(|dot| !self.ancestry.covers(&self.vector, *dot));
+        missing.map_or(Ok(()), |missing| Err(NotAState::Gap(missing)))
     }
 
-    /// Does with a key what an op of this node's log did. What one did that the peer's state covers is there already, but its
-    /// sibling keeps the place at which it arrived here.
+    /// Does with a key what an op of this node's log did. What one did that the merged state has is there already.
     pub fn apply(&mut self, position: u64, op: &Op, entry: &Entry, siblings: &mut Siblings) {
-        if self.covers(op.dot) {
-            siblings.arrived(op.dot, position);
-            return;
+        if !self.merging.covers(op.dot) {
+            self.totals.remove(siblings);
+            siblings.apply(op.dot, op.hlc, position, entry);
+            self.totals.add(siblings);
         }
-        self.totals.remove(siblings);
-        siblings.apply(op.dot, op.hlc, position, entry);
-        if siblings.len() > 1 {
-            // Those that came with the state arrive later.
-            *siblings = Siblings::new(siblings.iter().cloned().collect());
-        }
-        self.totals.add(siblings);
+        // Either way its place is that at which it came here: before all that came with the state.
+        siblings.arrived(op.dot, position);
     }
 
     /// Takes note of an op of this node's log, once its entries are applied.
     pub fn advance(&mut self, op: &Op) {
-        if !self.covers(op.dot) {
+        if !self.merging.covers(op.dot) {
             self.ancestry.insert(op.dot.origin, &op.parents);
             self.ancestry.advance(&mut self.vector, op.dot);
         }

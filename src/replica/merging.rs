@@ -8,7 +8,7 @@
 //! knows yet how many there will be. So they get positions that are [`LEAP`] ahead, and the log goes on behind these.
 
 use super::siblings::{Sibling, Siblings};
-use crate::causality::{Ancestry, Coverage, VersionVector};
+use crate::causality::{Ancestry, Coverage, Dot, VersionVector};
 
 /// How far the log's positions leap when a state is adopted. Far fewer ops come while one is being received, and no key
 /// has half as many siblings.
@@ -37,6 +37,11 @@ impl Merging {
     /// The vector of the merged state.
     pub fn vector(&self) -> &VersionVector {
         &self.vector
+    }
+
+    /// Whether the merged state includes the op named by `dot`.
+    pub(super) fn covers(&self, dot: Dot) -> bool {
+        self.own.covers(dot) || self.theirs.covers(dot)
     }
 
     /// Where the log goes on: behind all siblings that came with the state.

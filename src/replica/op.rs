@@ -32,6 +32,14 @@ pub struct Op {
     pub idempotency_key: Option<Arc<str>>,
 }
 
+impl Op {
+    /// All that has to be there before it: its origin's previous op, its parents and its dependencies.
+    pub(super) fn needs(&self) -> impl Iterator<Item = Dot> {
+        let previous = (self.dot.counter > 1).then(|| self.dot.origin.dot(self.dot.counter - 1));
+        previous.into_iter().chain(self.parents.iter().copied()).chain(self.deps.iter().copied())
+    }
+}
+
 /// One key of an op.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

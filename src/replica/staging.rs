@@ -118,9 +118,7 @@ impl Replica {
 
     /// The first dot that must be staged before `op` may be; `None` when its turn has come.
     pub(super) fn first_missing(&self, op: &Op) -> Option<Dot> {
-        let previous = (op.dot.counter > 1).then(|| op.dot.origin.dot(op.dot.counter - 1));
-        let wanted = previous.into_iter().chain(op.parents.iter().copied()).chain(op.deps.iter().copied());
-        wanted.into_iter().find(|dot| !self.ancestry.covers(&self.staged, *dot))
+        op.needs().find(|dot| !self.ancestry.covers(&self.staged, *dot))
     }
 
     /// Everything up to `through` is durable: applies it, and tells those who wait.

@@ -24,6 +24,7 @@ const STAGING: &str = "src/replica/staging.rs";
 const RECEIVE: &str = "src/replica/receive.rs";
 const LINK: &str = "src/replica/link.rs";
 const LACKING: &str = "src/replica/lacking.rs";
+const OP: &str = "src/replica/op.rs";
 const REPEATS: &str = "src/replica/repeats.rs";
 const SIBLINGS: &str = "src/replica/siblings.rs";
 const TWINS: &str = "src/replica/twins.rs";
@@ -106,8 +107,8 @@ pub(crate) const BUGS: &[Bug] = &[
             "origin.node.0 != 0 && self.staged.get(*origin) == *counter",
         )],
     ),
-    one("dependencies-not-awaited", &[at(STAGING, "chain(«op.deps.iter()»", "op.deps[..0].iter()")]),
-    one("parents-not-awaited", &[at(STAGING, "chain(«op.parents.iter()»", "op.parents[..0].iter()")]),
+    one("dependencies-not-awaited", &[at(OP, "chain(«self.deps.iter()»", "self.deps[..0].iter()")]),
+    one("parents-not-awaited", &[at(OP, "chain(«self.parents.iter()»", "self.parents[..0].iter()")]),
     one(
         "late-op-taken-again",
         &[at(RECEIVE, "if «self.ancestry.covers(&self.staged, dot)» ||", "self.staged.get(dot.origin) >= dot.counter")],
@@ -283,9 +284,16 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     one(
         "catch-up-takes-again-what-the-state-has",
-        &[at(FILLING, "if «self.covers(op.dot)» {\n            siblings", "false")],
+        &[at(FILLING, "if !«self.merging.covers(op.dot)» {\n            self.totals", "false")],
     ),
-    one("catch-up-moves-what-came-meanwhile", &[at(FILLING, "«siblings.arrived(op.dot, position)»;", "()")]),
+    one(
+        "catch-up-moves-what-came-meanwhile",
+        &[at(
+            FILLING,
+            "«siblings.arrived(op.dot, position)»;",
+            "if !self.merging.covers(op.dot) { siblings.arrived(op.dot, position) }",
+        )],
+    ),
     one(
         "no-dependency-on-a-state",
         &[at(CATCHING_UP, "«self.changed.extend(changed.map(|dot| (dot.origin, dot.counter)))»;", "drop(changed)")],
