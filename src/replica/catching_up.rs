@@ -7,8 +7,7 @@
 use std::sync::Arc;
 
 use super::delivery::Received;
-use super::effect::{Adopted, Effect, LinkId, LinkView, MonoMs, Now, OpRange, View};
-use super::lacking;
+use super::effect::{Adopted, Effect, LinkId, LinkView, MonoMs, Now, View};
 use super::message::Answer;
 use super::{KeyStates, Replica};
 use crate::causality::VersionVector;
@@ -17,11 +16,6 @@ use crate::causality::VersionVector;
 const STATE_AGAIN_MS: u64 = 1_000;
 
 impl Replica {
-    /// Whether the log does not have all of these ops any more.
-    pub(super) fn is_trimmed(&self, ops: &OpRange) -> bool {
-        self.ancestry.covers(&self.floor, ops.origin.dot(ops.first))
-    }
-
     /// The log lost what `floor` includes.
     pub(super) fn trimmed(&mut self, floor: &VersionVector) {
         self.ancestry.join(&mut self.floor, floor);
@@ -85,7 +79,6 @@ impl View {
 
     /// Whether the peer of this link is.
     pub fn has(&self, link: &LinkView, vector: &VersionVector) -> bool {
-        let lacks = |theirs| lacking::lacks(theirs, &link.implied, vector, &self.ancestry);
-        link.vector.as_ref().is_some_and(|theirs| lacks(theirs).is_empty())
+        link.vector.is_some() && self.lacks_of(link, vector).is_empty()
     }
 }

@@ -69,26 +69,21 @@ impl View {
 
     /// The ops that a state at `vector`, which this node's includes, has and a peer lacks, by its newest statement.
     pub fn lacks_of(&self, link: &LinkView, vector: &VersionVector) -> Vec<OpRange> {
-        let theirs = link.vector.as_ref();
-        theirs.map_or_else(Vec::new, |theirs| lacks(theirs, &link.implied, vector, &self.ancestry))
+        let Some(theirs) = &link.vector else { return Vec::new() };
+        walk(theirs, &link.implied, vector.above(theirs).collect(), &self.ancestry)
     }
 
     /// What a peer that `lacks` these ops would have to understand to get them, and does not: an older version runs there.
     pub fn not_understood(&self, link: &LinkView, lacks: &[OpRange]) -> Option<Feature> {
-        let below = |range: &OpRange| self.ancestry.covered_up_to(&self.floor, range.origin) >= range.first;
         let has = |feature| link.protocol.is_none_or(|protocol| protocol.has(feature));
-        (!has(Feature::StateTransfer) && lacks.iter().any(below)).then_some(Feature::StateTransfer)
+        let needs_state = || is_trimmed(lacks, &self.floor, &self.ancestry);
+        (!has(Feature::StateTransfer) && needs_state()).then_some(Feature::StateTransfer)
     }
 }
 
-/// The ops that a state at `vector` includes and one at `theirs` does not.
-pub(super) fn lacks(
-    theirs: &VersionVector,
-    implied: &[Dot],
-    vector: &VersionVector,
-    ancestry: &Ancestry,
-) -> Vec<OpRange> {
-    walk(theirs, implied, vector.above(theirs).collect(), ancestry)
+/// Whether a log that lacks what `floor` includes does not have all of these.
+pub(super) fn is_trimmed(ops: &[OpRange], floor: &VersionVector, ancestry: &Ancestry) -> bool {
+    ops.iter().any(|range| ancestry.covers(floor, range.origin.dot(range.first)))
 }
 
 /// Walks from entries that `theirs` does not reach down the ancestry, and no further than to incarnations that the peer

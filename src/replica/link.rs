@@ -287,31 +287,32 @@ impl Replica {
 
     fn next(&mut self, id: LinkId, now: MonoMs) -> Next {
         let link = &mut self.links[id.0];
-        if link.under_way || now < link.retry_at {
-            return Next::Wait(if link.under_way { NEVER } else { link.retry_at });
+        if link.under_way {
+            return Next::Wait(NEVER);
+        }
+        if now < link.retry_at {
+            return Next::Wait(link.retry_at);
         }
         let lacks = link.lacks(&self.applied, &self.ancestry);
         let link = &self.links[id.0];
         let wanted = link.wanted(&lacks, self.options.node);
+        if link.failures > 0 {
+            return Next::Send(link.unsent(wanted));
+        }
         let digest_at = self.digest_at(link);
         // One that can't be read is not sent.
         let state_at = if link.takes_states() && !self.wants_state { link.state_at } else { NEVER };
-        if link.failures == 0 && link.wants_state() && state_at <= now {
+        let is_trimmed = lacking::is_trimmed(&wanted, &self.floor, &self.ancestry);
+        let needs_state = is_trimmed || link.wants_state();
+        if needs_state && state_at <= now {
             return Next::State(wanted);
         }
-        if link.failures == 0 && wanted.iter().any(|range| self.is_trimmed(range)) {
-            // Nothing else: what comes behind could not be delivered there.
-            return match state_at.min(digest_at) {
-                _ if state_at <= now => Next::State(wanted),
-                due if due <= now => Next::Send(Vec::new()),
-                due => Next::Wait(due),
-            };
+        // What comes behind ops that were trimmed could not be delivered there.
+        let ops = if is_trimmed { Vec::new() } else { link.unsent(wanted) };
+        if !ops.is_empty() || digest_at <= now {
+            return Next::Send(ops);
         }
-        let ops = link.unsent(wanted);
-        if link.failures == 0 && ops.is_empty() && now < digest_at {
-            return Next::Wait(if link.wants_state() { state_at.min(digest_at) } else { digest_at });
-        }
-        Next::Send(ops)
+        Next::Wait(if needs_state { state_at.min(digest_at) } else { digest_at })
     }
 
     /// When a new statement is wanted of a peer that answers and gets nothing else.
@@ -480,7 +481,7 @@ impl Replica {
         let owned = before.iter().filter(|range| range.origin.node == own);
         let ops: Vec<OpRange> = owned.filter_map(|range| lacking::less(range, &lacks)).collect();
         if !ops.is_empty() {
-            let by_state = self.links[id.0].is_being_filled && ops.iter().any(|range| self.is_trimmed(range));
+            let by_state = self.links[id.0].is_being_filled && lacking::is_trimmed(&ops, &self.floor, &self.ancestry);
             effects.push(Effect::Acknowledged { peer, ops, by_state });
         }
     }

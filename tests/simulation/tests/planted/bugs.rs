@@ -245,13 +245,10 @@ pub(crate) const BUGS: &[Bug] = &[
         ],
     },
     // Trimming and state transfer.
-    one(
-        "state-never-offered",
-        &[at(LINK, "wanted.iter().any(|range| «self.is_trimmed(range)»)", "false && self.is_trimmed(range)")],
-    ),
+    one("state-never-offered", &[at(LINK, "«lacking::is_trimmed(&wanted, &self.floor, &self.ancestry)»", "false")]),
     one(
         "state-offered-for-anything",
-        &[at(LINK, "wanted.iter().any(|range| «self.is_trimmed(range)»)", "range.count() > 0")],
+        &[at(LINK, "«lacking::is_trimmed(&wanted, &self.floor, &self.ancestry)»", "!wanted.is_empty()")],
     ),
     one(
         "floor-lost-at-a-start",
