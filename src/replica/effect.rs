@@ -77,7 +77,8 @@ pub enum Input {
         link: LinkId,
         /// Its answer, as to a push without ops.
         answer: Answer,
-        /// Whether it took the piece; else it is being filled by another node, and is left in peace for a while.
+        /// Whether it made anything of the piece. Else it is busy, with another node's state or with what it got of this one,
+        /// or this one does not fit what it has; it is left in peace for a while.
         taken: bool,
     },
     /// The log has no more what `floor` includes, besides what it had lost before.
@@ -123,8 +124,8 @@ pub enum Effect {
         /// How it went.
         outcome: Result<Answer, Rejection>,
     },
-    /// Send a push to a peer, with ops read from the log; then say [`Input::Answered`] or
-    /// [`Input::SendFailed`], one of them, once. Until then nothing more is sent to that peer.
+    /// Send a push to a peer, with ops read from the log or a piece of the state; then say [`Input::Answered`],
+    /// [`Input::StateAnswered`] or [`Input::SendFailed`], one of them, once. Until then nothing more is sent to that peer.
     Send(Send),
     /// An op became visible on this node.
     Visible(Visible),
@@ -248,7 +249,8 @@ pub enum WriteError {
 /// One op to be made durable, with all that follows from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
-    /// Its place in this node's log; positions start at 1 and have no gaps.
+    /// Its place in this node's log. Positions start at 1 and have no gaps, but for where a peer's state was adopted: there
+    /// they leap ([`LEAP`](super::LEAP)).
     pub position: u64,
     /// The op.
     pub op: Arc<Op>,
@@ -331,14 +333,15 @@ pub struct Send {
     pub link: LinkId,
     /// The push, without ops.
     pub push: Push,
-    /// The ops it is about, of the log, all durable. The shell sends as many as fit a batch, in order of
-    /// their positions.
+    /// The ops it is about, all durable. Unless it is a probe or a piece of the state, they are of the log, and the shell
+    /// sends as many as fit a batch, in order of their positions.
     pub ops: Vec<OpRange>,
-    /// Whether to send them now. Not while the peer does not answer: then a digest is tried, and the ops
-    /// only say what waits for it.
+    /// Whether it is just a digest: there are no ops to send, or the peer does not answer, and they only say what waits
+    /// for it.
     pub probe: bool,
-    /// The peer lacks ops that the log does not have any more: send the next piece of this node's whole state, then say
-    /// [`Input::StateAnswered`] or [`Input::SendFailed`]. `ops` says what it is about.
+    /// Whether to send the next piece of this node's whole state instead, and then say [`Input::StateAnswered`] or
+    /// [`Input::SendFailed`]: the peer lacks some of `ops` that the log does not have any more, or its own state is damaged.
+    /// Without a piece at hand a digest does. Never of a probe.
     pub state: bool,
 }
 

@@ -32,7 +32,7 @@ const MAX_FORWARD_STAGGER_MS: u64 = 1_000;
 /// How many earlier boots of a peer are remembered, to know a late statement of one.
 const MAX_OLD_BOOTS: usize = 8;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Link {
     node: Option<NodeId>,
     /// Whether the id is configured; else it is what the address answered first.
@@ -95,28 +95,7 @@ enum Next {
 
 impl Link {
     pub(super) fn new(node: Option<NodeId>) -> Self {
-        Self {
-            node,
-            configured: node.is_some(),
-            known: None,
-            old_boots: VecDeque::new(),
-            sent: BTreeMap::new(),
-            under_way: false,
-            with_ops: false,
-            failures: 0,
-            refusals: 0,
-            retry_at: MonoMs(0),
-            state_at: MonoMs(0),
-            is_being_filled: false,
-            asked: None,
-            due: MonoMs(0),
-            away: None,
-            heard: None,
-            echo: None,
-            lags: BTreeMap::new(),
-            stuck: false,
-            forward: BTreeSet::new(),
-        }
+        Self { node, configured: node.is_some(), ..Self::default() }
     }
 
     /// Its id, if it has ever said.
