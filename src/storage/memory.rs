@@ -4,6 +4,7 @@
 mod fill;
 mod log;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
@@ -165,7 +166,7 @@ impl Storage for MemoryStorage {
     }
 
     fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {
-        let Ok(mut fill) = fill.into_any().downcast::<MemoryFill>() else {
+        let Ok(mut fill) = (fill as Box<dyn Any>).downcast::<MemoryFill>() else {
             return Err(StorageError::Engine("a state of another store can't be adopted".to_owned()));
         };
         fill.catch_up()?;

@@ -116,7 +116,8 @@ pub enum Basis {
     Log,
 }
 
-/// A state being built, of which nothing is visible. Dropped before it is adopted, it leaves nothing behind.
+/// A state being built, of which nothing is visible. Dropped before it is adopted, it leaves nothing behind. The store that
+/// made it knows it again by its type.
 pub trait Fill: Any + std::marker::Send {
     /// Takes the next keys of the peer's state, in byte order. Keys up to `through` that are not among them the peer does not
     /// have; `None`: up to the last there can be. Not behind a call with that.
@@ -125,9 +126,6 @@ pub trait Fill: Any + std::marker::Send {
     /// Brings it up to the end of the log, once all keys are there; what is committed meanwhile may be left. How many ops
     /// were brought in: few, when it has just been done.
     fn catch_up(&mut self) -> Result<u64, StorageError>;
-
-    /// For the store that made it.
-    fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 /// A part of the log, closed.

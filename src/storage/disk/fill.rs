@@ -3,7 +3,6 @@
 //! What the peer has and what this node had when it began is merged key by key, in order; then what came to this node's log
 //! since is done again on top. If this node's keys can't all be read, the whole log that it has is done again instead. Nothing of it counts before the log names the generation.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -174,10 +173,6 @@ impl Fill for DiskFill {
         self.generation.engine().set_part_aside();
         self.generation.engine().wait_for_tables()?;
         Ok(brought)
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
     }
 }
 

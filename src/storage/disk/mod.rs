@@ -31,6 +31,7 @@ mod upkeep;
 
 pub use restoring::Restoring;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -381,7 +382,7 @@ impl Storage for DiskStorage {
     }
 
     fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {
-        let Ok(fill) = fill.into_any().downcast::<DiskFill>() else {
+        let Ok(fill) = (fill as Box<dyn Any>).downcast::<DiskFill>() else {
             return Err(StorageError::Engine("a state of another store can't be adopted".to_owned()));
         };
         let mut commits = self.lock_commits()?;

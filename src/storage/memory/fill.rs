@@ -1,6 +1,5 @@
 //! A state being filled in memory.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -94,9 +93,5 @@ impl Fill for MemoryFill {
         self.filling.reached(reached);
         self.hold = self.store.holds.hold(|| reached);
         Ok(brought)
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
     }
 }
