@@ -16,6 +16,14 @@ pub(super) fn create(directory: &Path, unfinished: &str, path: &Path, bytes: &[u
     Ok(file)
 }
 
+/// Removes a directory with everything in it, if it is there.
+pub(super) fn remove_dir(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the names in a directory durable.
 pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()

@@ -71,15 +71,7 @@ pub(super) fn reserve(path: &Path) -> Result<File, OpenError> {
 
 /// Removes the directory in which a restored one was made.
 pub(super) fn remove_restored(path: &Path) -> io::Result<()> {
-    remove_dir(&path.join(RESTORING))
-}
-
-/// Removes a directory with everything in it, if it is there.
-pub(super) fn remove_dir(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    files::remove_dir(&path.join(RESTORING))
 }
 
 /// Says that the directory has the newest format: before the first file is written that only this has.

@@ -64,7 +64,7 @@ impl Home {
     /// A new one, empty, which goes when it is dropped.
     pub(super) fn create(&self, number: u64) -> Result<Generation, StorageError> {
         let path = path(&self.store, number);
-        remove(&path).map_err(StorageError::Log)?;
+        files::remove_dir(&path).map_err(StorageError::Log)?;
         let generation = self.generation(number, path, false)?;
         files::sync_dir(&self.store).map_err(StorageError::Log)?;
         Ok(generation)
@@ -82,7 +82,7 @@ impl Home {
             let entry = entry?;
             let is_generation = entry.file_name().to_str().is_some_and(|name| name.split('.').next() == Some(KEYS));
             if is_generation && entry.path() != stays {
-                remove(&entry.path())?;
+                files::remove_dir(&entry.path())?;
             }
         }
         Ok(())
@@ -108,7 +108,7 @@ impl Drop for Generation {
         let (engine, path) = (self.engine.take(), self.path.clone());
         self.removals.begin(move || {
             drop(engine);
-            if let Err(error) = remove(&path) {
+            if let Err(error) = files::remove_dir(&path) {
                 tracing::warn!(path = %path.display(), "can't remove keys that are not needed any more: {error}");
             }
         });
@@ -159,13 +159,6 @@ fn join(thread: JoinHandle<()>) {
 
 fn path(store: &Path, number: u64) -> PathBuf {
     if number == 0 { store.join(KEYS) } else { store.join(format!("{KEYS}.{number}")) }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -34,7 +34,6 @@ pub use restoring::Restoring;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -279,10 +278,7 @@ fn change(keys: &Keys, appends: &[Append], checkpoint: &Checkpoint) -> bool {
 fn create(path: &Path, lock: &Arc<File>, options: DiskOptions) -> Result<(), StorageError> {
     let unfinished = path.join(UNFINISHED_STORE);
     let create = || {
-        match fs::remove_dir_all(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        files::remove_dir(&unfinished)?;
         fs::create_dir_all(unfinished.join(LOG))?;
         oplog::create(&unfinished.join(LOG))
     };

@@ -92,8 +92,8 @@ impl Drop for Restoring {
 /// Removes what one leaves that was cut off. The store goes first: without its mark it would look like somebody's.
 fn remove_unfinished(path: &Path) -> io::Result<()> {
     if path.join(RESTORING).exists() {
-        directory::remove_dir(&path.join(STORE))?;
-        directory::remove_dir(&path.join(RESTORING))?;
+        files::remove_dir(&path.join(STORE))?;
+        files::remove_dir(&path.join(RESTORING))?;
     }
     Ok(())
 }

@@ -26,8 +26,9 @@ pub(super) fn check(path: &Path) -> Result<(), StorageError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(StorageError::Log)?,
     };
-    let number = check_version(path, &found).map_err(StorageError::Log)?;
-    number.ok_or_else(|| StorageError::damaged(current.display(), "it does not fit the file that it names"))?;
+    if !fits_version(path, &found).map_err(StorageError::Log)? {
+        return Err(StorageError::damaged(current.display(), "it does not fit the file that it names"));
+    }
     let tables = path.join("tables");
     for table in fs::read_dir(&tables).into_iter().flatten() {
         let table = table.map_err(StorageError::Log)?.path();
@@ -38,20 +39,19 @@ pub(super) fn check(path: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// The number of the newest version; `None` when its file is not what `current` says.
-fn check_version(path: &Path, current: &[u8]) -> io::Result<Option<u64>> {
-    let Ok(current) = <[u8; CURRENT_BYTES]>::try_from(current) else { return Ok(None) };
+/// Whether the file of the newest version is what `current` says.
+fn fits_version(path: &Path, current: &[u8]) -> io::Result<bool> {
+    let Ok(current) = <[u8; CURRENT_BYTES]>::try_from(current) else { return Ok(false) };
     let (number, rest) = current.split_first_chunk::<8>().expect("it has more");
     let (expected, kind) = rest.split_first_chunk::<16>().expect("it has more");
     let number = u64::from_le_bytes(*number);
     let version = match fs::read(path.join(format!("v{number}"))) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         other => other?,
     };
     let mut checksum = ChecksummedWriter::new(io::sink());
     checksum.write_all(&version)?;
-    let is_it = checksum.checksum().into_u128() == u128::from_le_bytes(*expected) && kind == [0];
-    Ok(is_it.then_some(number))
+    Ok(checksum.checksum().into_u128() == u128::from_le_bytes(*expected) && kind == [0])
 }
 
 /// Whether a table's contents can be read without more memory than the file has bytes. One that is not whole, and that the
