@@ -181,13 +181,7 @@ impl Commits {
     fn write(&mut self, appends: &[Append], checkpoint: &Checkpoint) -> Result<(), StorageError> {
         let Self { appender, keys, checkpoint: before, ancestry, floor, .. } = self;
         keys.engine().wait_for_room()?;
-        let durable = appender.append(appends, checkpoint, || Base {
-            generation: keys.generation.number,
-            vector: before.vector.clone(),
-            floor: floor.clone(),
-            hlc: before.hlc,
-            leaped: false,
-        })?;
+        let durable = appender.append(appends, checkpoint, || base(keys, before, floor))?;
         // Nobody sees the changes before they are published.
         if change(keys, appends, checkpoint) {
             keys.engine().set_aside(checkpoint);
@@ -197,13 +191,12 @@ impl Commits {
         appender.publish(durable)
     }
 
-    /// Goes on in another file of the log.
-    fn close_segment(&mut self) -> Result<(), StorageError> {
-        let Checkpoint { position, vector, hlc, .. } = self.checkpoint.clone();
-        let (generation, floor) = (self.keys.generation.number, self.floor.clone());
+    /// Goes on in another file of the log, behind a position. Where that may have been done although it failed, nothing may
+    /// follow.
+    fn go_on(&mut self, position: u64, base: Base) -> Result<(), StorageError> {
         self.failed = true;
-        let outcome = self.appender.go_on(Base { generation, vector, floor, hlc, leaped: false });
-        self.failed = outcome.is_err() && self.appender.may_have_leaped(position);
+        let outcome = self.appender.go_on(position, base);
+        self.failed = outcome.is_err() && self.appender.may_have_gone_on(position);
         outcome
     }
 
@@ -223,27 +216,24 @@ impl Commits {
     /// Puts a state that was filled in the place of the state.
     fn adopt(&mut self, fill: DiskFill, options: DiskOptions) -> Result<Adopted, StorageError> {
         let (generation, adopted, stored) = fill.finish(&self.checkpoint, &self.floor)?;
-        let base = Base {
-            generation: generation.number,
-            vector: stored.vector.clone(),
-            floor: adopted.floor.clone(),
-            hlc: stored.hlc,
-            leaped: true,
-        };
-        self.failed = true;
+        let keys = Arc::new(Keys::new(generation, options));
+        let (ancestry, floor) = (adopted.ancestry.clone(), adopted.floor.clone());
         // From here on it may be what a start finds.
-        generation.stays(true);
-        if let Err(error) = self.appender.leap(stored.position, base) {
-            self.failed = self.appender.may_have_leaped(stored.position);
-            generation.stays(self.failed);
+        keys.generation.stays(true);
+        if let Err(error) = self.go_on(stored.position, Base { leaped: true, ..base(&keys, &stored, &floor) }) {
+            keys.generation.stays(self.failed);
             return Err(error);
         }
         self.keys.generation.stays(false);
-        self.keys = Arc::new(Keys::new(generation, options));
-        (self.checkpoint, self.ancestry, self.floor) = (stored, adopted.ancestry.clone(), adopted.floor.clone());
-        self.failed = false;
+        (self.keys, self.checkpoint, self.ancestry, self.floor) = (keys, stored, ancestry, floor);
         Ok(adopted)
     }
+}
+
+/// What a file of the log begins with that goes on from a state.
+fn base(keys: &Keys, checkpoint: &Checkpoint, floor: &VersionVector) -> Base {
+    let Checkpoint { vector, hlc, .. } = checkpoint.clone();
+    Base { generation: keys.generation.number, vector, floor: floor.clone(), hlc, leaped: false }
 }
 
 impl Drop for DiskStorage {
@@ -342,7 +332,9 @@ impl Storage for DiskStorage {
         let mut commits = self.lock_commits()?;
         let Some((through, with_last)) = self.sources.log.damaged_through() else { return Ok(commits.floor.clone()) };
         if with_last {
-            commits.close_segment()?;
+            let Commits { keys, checkpoint, floor, .. } = &*commits;
+            let (position, base) = (checkpoint.position, base(keys, checkpoint, floor));
+            commits.go_on(position, base)?;
         }
         let Commits { keys, checkpoint, .. } = &*commits;
         if keys.engine().checkpoints().1 < through {

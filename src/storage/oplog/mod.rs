@@ -296,32 +296,26 @@ impl Appender {
         Ok(())
     }
 
-    /// Goes on behind `position`, from another node's state: `base` has its vector. After an error it may have gone on, if
-    /// [`may_have_leaped`](Self::may_have_leaped), and if not, it can be appended as before.
-    pub(super) fn leap(&mut self, position: u64, base: Base) -> Result<(), StorageError> {
-        let vector = base.vector.clone();
+    /// Goes on behind `position` in a new segment, before which there is what `base` says: the end of the log, or another
+    /// node's state. After an error it may have gone on, if [`may_have_gone_on`](Self::may_have_gone_on), and if not, it
+    /// can be appended as before.
+    pub(super) fn go_on(&mut self, position: u64, base: Base) -> Result<(), StorageError> {
+        let leap = base.leaped.then(|| base.vector.clone());
         self.begin_segment(position + 1, Some(base))?;
         self.next = position + 1;
         let mut committed = self.log.committed.write().unwrap_or_else(PoisonError::into_inner);
         let Committed { segments, index, tail, next } = &mut *committed;
         segments.insert(self.next, Part { segment: self.segment.clone(), end: self.end, last: position });
-        index.leap(self.next, vector);
-        tail.clear();
+        if let Some(vector) = leap {
+            index.leap(self.next, vector);
+            tail.clear();
+        }
         *next = self.next;
         Ok(())
     }
 
-    /// Goes on in a new segment, before which there is what `base` says. An error is as one of [`leap`](Self::leap).
-    pub(super) fn go_on(&mut self, base: Base) -> Result<(), StorageError> {
-        self.begin_segment(self.next, Some(base))?;
-        let mut committed = self.log.committed.write().unwrap_or_else(PoisonError::into_inner);
-        let part = Part { segment: self.segment.clone(), end: self.end, last: self.next - 1 };
-        committed.segments.insert(self.next, part);
-        Ok(())
-    }
-
     /// Whether there is something behind `position` on disk.
-    pub(super) fn may_have_leaped(&self, position: u64) -> bool {
+    pub(super) fn may_have_gone_on(&self, position: u64) -> bool {
         !matches!(Segment::path(&self.directory, position + 1).try_exists(), Ok(false))
     }
 

@@ -100,7 +100,7 @@ impl Subject {
         self.checkpoint.vector = ops.iter().map(|(origin, counter)| origin.dot(*counter)).collect();
         (self.checkpoint.position, self.committed) = (position, self.checkpoint.clone());
         let base = Base { leaped: true, ..self.base() };
-        self.appender.leap(position, base).unwrap();
+        self.appender.go_on(position, base).unwrap();
     }
 
     fn files(&self, ending: &str) -> Vec<PathBuf> {
