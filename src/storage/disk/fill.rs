@@ -3,22 +3,22 @@
 //! What the peer has and what this node had when it began is merged key by key, in order; then what came to this node's log
 //! since is done again on top. If this node's keys can't all be read, the whole log that it has is done again instead. Nothing of it counts before the log names the generation.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard};
 
 use arc_swap::ArcSwap;
 
-use super::conflicts::ConflictChanges;
+use super::Commits;
 use super::engine::{Changes, Engine};
 use super::generation::{Generation, Home};
 use super::record;
+use super::redo::Redo;
 use super::snapshot::DiskSnapshot;
-use crate::causality::{Ancestry, VersionVector};
+use crate::causality::VersionVector;
 use crate::format;
 use crate::replica::{Adopted, Checkpoint, Filling, Key, Siblings};
 use crate::storage::oplog::{self, OpLog};
-use crate::storage::{BatchLimit, Fill, LogHold, LogHolds, PeerState, Snapshot, StorageError, StoredOp};
+use crate::storage::{Basis, BatchLimit, Fill, LogHold, LogHolds, PeerState, StorageError, StoredOp};
 
 /// What is written to the engine at once.
 const MAX_KEYS_A_WRITE: usize = 1_024;
@@ -48,34 +48,25 @@ pub(super) struct Sources {
 }
 
 impl DiskFill {
-    pub(super) fn begin(sources: Sources, home: &Home, peer: PeerState) -> Result<Self, StorageError> {
-        let mut own = None;
-        let hold = sources.holds.hold(|| own.insert(sources.published.load_full()).position());
-        let own = own.expect("it was just asked for");
-        let filling = Filling::new(own.vector(), own.position(), own.ancestry()?, peer);
-        Self::create(sources, home, filling, Some(own), hold)
-    }
-
-    /// The same of the log alone, which goes to `position` and lacks what `floor` includes; nothing is committed meanwhile.
-    pub(super) fn begin_on_log(
+    /// Begins one with what the store has between two commits. The next need not wait until the engine is there.
+    pub(super) fn begin(
         sources: Sources,
         home: &Home,
         peer: PeerState,
-        (position, ancestry, floor): (u64, Ancestry, &VersionVector),
+        basis: Basis,
+        commits: MutexGuard<'_, Commits>,
     ) -> Result<Self, StorageError> {
-        let hold = sources.holds.hold(|| 0);
-        let filling = Filling::on_log(floor, position, ancestry, peer)?;
-        Self::create(sources, home, filling, None, hold)
-    }
-
-    fn create(
-        sources: Sources,
-        home: &Home,
-        filling: Filling,
-        own: Option<Arc<DiskSnapshot>>,
-        hold: LogHold,
-    ) -> Result<Self, StorageError> {
-        let generation = home.create(sources.newest.fetch_add(1, Ordering::SeqCst) + 1)?;
+        let Commits { checkpoint: Checkpoint { position, vector, .. }, ancestry, floor, .. } = &*commits;
+        let ancestry = ancestry.clone();
+        let (filling, own) = match basis {
+            Basis::State => (Filling::new(vector, *position, ancestry, peer), Some(sources.published.load_full())),
+            Basis::Log => (Filling::on_log(floor, *position, ancestry, peer)?, None),
+        };
+        let hold = sources.holds.hold(|| filling.position());
+        // From here on what was begun before is not adopted any more.
+        let number = sources.newest.fetch_add(1, Ordering::SeqCst) + 1;
+        drop(commits);
+        let generation = home.create(number)?;
         let ancestry = filling.ancestry().iter();
         let records = ancestry.map(|(origin, parents)| record::ancestry(origin, parents)).collect();
         generation.engine().write(Changes { states: Vec::new(), records });
@@ -110,28 +101,15 @@ impl DiskFill {
     fn redo(&mut self, ops: &[StoredOp]) -> Result<(), StorageError> {
         let Self { generation, filling, .. } = self;
         let engine = generation.engine();
-        let instant = engine.now();
-        let mut states: BTreeMap<Key, Siblings> = BTreeMap::new();
-        let (mut records, mut conflicts) = (Vec::new(), ConflictChanges::default());
+        let mut redo = Redo::new(engine);
         for StoredOp { position, bytes, .. } in ops {
             let op = format::op::decode(bytes).map_err(|error| oplog::unreadable(*position, error))?;
             filling.check_follows(&op)?;
-            for entry in &op.entries {
-                let mut siblings = match states.remove(&entry.key) {
-                    Some(siblings) => siblings,
-                    None => engine.siblings(&instant, &entry.key)?,
-                };
-                filling.apply(*position, &op, entry, &mut siblings);
-                conflicts.note(entry, &siblings);
-                states.insert(entry.key.clone(), siblings);
-            }
-            if !op.parents.is_empty() {
-                records.push(record::ancestry(op.dot.origin, &op.parents));
-            }
+            redo.op(&op, |entry, siblings| filling.apply(*position, &op, entry, siblings))?;
             filling.advance(&op);
         }
-        records.extend(conflicts.into_records());
-        write(engine, Changes { states: states.iter().map(|(key, siblings)| (&**key, siblings)).collect(), records })
+        let is_full = redo.write()?;
+        written(engine, is_full)
     }
 
     /// The whole state, on disk as of what is adopted, for a node whose own is `own` and whose log lacks `floor`; nothing may
@@ -192,16 +170,17 @@ impl Written<'_> {
         let conflicts = self.states.iter().filter(|(_, siblings)| siblings.len() > 1);
         let records = conflicts.map(|(key, _)| (record::conflict(key), Some(Vec::new()))).collect();
         let states = self.states.iter().map(|(key, siblings)| (&**key, siblings)).collect();
-        write(self.engine, Changes { states, records })?;
+        self.engine.wait_for_room()?;
+        let is_full = self.engine.write(Changes { states, records });
         self.states.clear();
-        Ok(())
+        written(self.engine, is_full)
     }
 }
 
-fn write(engine: &Engine, changes: Changes) -> Result<(), StorageError> {
-    engine.wait_for_room()?;
-    if engine.write(changes) {
-        // Two write buffers are enough: the state beside has its own.
+/// After each write: sets a write buffer aside that is full.
+fn written(engine: &Engine, is_full: bool) -> Result<(), StorageError> {
+    if is_full {
+        // Two of them are enough: the state beside has its own.
         engine.wait_for_tables()?;
         engine.set_part_aside();
     }

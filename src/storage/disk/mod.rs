@@ -22,6 +22,7 @@ mod kept;
 mod outlines;
 mod record;
 mod recovery;
+mod redo;
 mod restoring;
 mod snapshot;
 mod tables;
@@ -358,15 +359,7 @@ impl Storage for DiskStorage {
     fn begin_fill(&self, peer: PeerState, basis: Basis) -> Result<Box<dyn Fill>, StorageError> {
         // Not while another is adopted: it would begin from a state that is replaced a moment later.
         let commits = self.lock_commits()?;
-        let (sources, Commits { checkpoint, ancestry, floor, .. }) = (self.sources.clone(), &*commits);
-        let fill = match basis {
-            Basis::State => DiskFill::begin(sources, &self.home, peer)?,
-            Basis::Log => {
-                let own = (checkpoint.position, ancestry.clone(), floor);
-                DiskFill::begin_on_log(sources, &self.home, peer, own)?
-            }
-        };
-        Ok(Box::new(fill))
+        Ok(Box::new(DiskFill::begin(self.sources.clone(), &self.home, peer, basis, commits)?))
     }
 
     fn adopt(&self, fill: Box<dyn Fill>) -> Result<Adopted, StorageError> {

@@ -5,15 +5,11 @@
 //! earlier is another one, or a part of either was lost (files restored apart): going on could show a state that never
 //! was, so it is refused.
 
-use std::collections::BTreeMap;
-
-use super::conflicts::ConflictChanges;
-use super::engine::{Changes, Engine};
-use super::instants::Instant;
-use super::record;
+use super::engine::Engine;
+use super::redo::Redo;
 use crate::causality::{Hlc, VersionVector, WallMs};
 use crate::format;
-use crate::replica::{Key, KeyedOps, REPEATS_MS, Recovered, Siblings};
+use crate::replica::{KeyedOps, REPEATS_MS, Recovered};
 use crate::storage::StorageError;
 use crate::storage::oplog::{self, Appender, Commit, OpLog, Replay};
 
@@ -24,9 +20,7 @@ const RECENT_BYTES: u64 = 64 << 20;
 const MAX_OPS_A_WRITE: usize = 1_024;
 
 pub(super) fn recover(engine: &Engine, log: &OpLog, appender: &Appender) -> Result<Recovered, StorageError> {
-    let instant = engine.now();
-    let checkpoint = engine.checkpoint(&instant)?;
-    let ancestry = engine.ancestry(&instant)?;
+    let (checkpoint, ancestry) = (engine.checkpoint(&engine.now())?, engine.ancestry(&engine.now())?);
     let (start, last, after) = (log.start(), appender.last_position(), checkpoint.position);
     if last < after || start > after {
         let first = start + 1;
@@ -37,11 +31,10 @@ pub(super) fn recover(engine: &Engine, log: &OpLog, appender: &Appender) -> Resu
     let recent = Hlc::at(WallMs(checkpoint.hlc.wall().0.saturating_sub(REPEATS_MS)));
     let from = log.position_before(recent, RECENT_BYTES)?.min(after);
     let recovered = Recovered { checkpoint, ancestry, keyed: KeyedOps::default(), floor: VersionVector::new() };
-    let (states, records, conflicts) = (BTreeMap::new(), Vec::new(), ConflictChanges::default());
-    let mut redo = Redo { engine, after, instant, recovered, states, records, conflicts, ops: 0 };
-    log.replay(from, &mut redo)?;
-    redo.write()?;
-    let Recovered { checkpoint, ancestry, keyed, .. } = redo.recovered;
+    let mut recovery = Recovery { engine, after, recovered, redo: Redo::new(engine) };
+    log.replay(from, &mut recovery)?;
+    recovery.write()?;
+    let Recovered { checkpoint, ancestry, keyed, .. } = recovery.recovered;
     if let Some(dot) = log.ends().into_iter().find(|dot| !ancestry.covers(&checkpoint.vector, *dot)) {
         return Err(StorageError::damaged(format!("op {dot}"), "it is in the log, but not in the checkpoint"));
     }
@@ -53,23 +46,17 @@ pub(super) fn recover(engine: &Engine, log: &OpLog, appender: &Appender) -> Resu
     Ok(Recovered { checkpoint, ancestry, keyed, floor })
 }
 
-/// Ops that are being done again, commit by commit.
-struct Redo<'a> {
+/// What is brought up to the end of the log, commit by commit.
+struct Recovery<'a> {
     engine: &'a Engine,
     /// What the engine has. Of ops up to there only those that have an idempotency key matter.
     after: u64,
-    /// As of the last write.
-    instant: Instant,
-    /// As of the last of them.
+    /// As of the last commit.
     recovered: Recovered,
-    /// What they wrote and the engine does not have yet.
-    states: BTreeMap<Key, Siblings>,
-    records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    conflicts: ConflictChanges,
-    ops: usize,
+    redo: Redo<'a>,
 }
 
-impl Replay for Redo<'_> {
+impl Replay for Recovery<'_> {
     fn op(&mut self, position: u64, bytes: &[u8]) -> Result<(), StorageError> {
         let unreadable = |error| oplog::unreadable(position, error);
         if position <= self.after && !format::op::may_have_idempotency_key(bytes) {
@@ -80,22 +67,10 @@ impl Replay for Redo<'_> {
         if position <= self.after {
             return Ok(());
         }
-        for entry in &op.entries {
-            let mut siblings = match self.states.remove(&entry.key) {
-                Some(siblings) => siblings,
-                None => self.engine.siblings(&self.instant, &entry.key)?,
-            };
-            siblings.apply(op.dot, op.hlc, position, entry);
-            self.conflicts.note(entry, &siblings);
-            self.states.insert(entry.key.clone(), siblings);
-        }
+        self.redo.op(&op, |entry, siblings| siblings.apply(op.dot, op.hlc, position, entry))?;
         let Recovered { checkpoint, ancestry, .. } = &mut self.recovered;
-        if !op.parents.is_empty() {
-            ancestry.insert(op.dot.origin, &op.parents);
-            self.records.push(record::ancestry(op.dot.origin, &op.parents));
-        }
+        ancestry.insert(op.dot.origin, &op.parents);
         ancestry.advance(&mut checkpoint.vector, op.dot);
-        self.ops += 1;
         Ok(())
     }
 
@@ -105,20 +80,15 @@ impl Replay for Redo<'_> {
         }
         let checkpoint = &mut self.recovered.checkpoint;
         (checkpoint.position, checkpoint.hlc, checkpoint.totals) = (commit.position, commit.hlc, commit.totals);
-        if self.ops >= MAX_OPS_A_WRITE { self.write() } else { Ok(()) }
+        if self.redo.ops() >= MAX_OPS_A_WRITE { self.write() } else { Ok(()) }
     }
 }
 
-impl Redo<'_> {
+impl Recovery<'_> {
     fn write(&mut self) -> Result<(), StorageError> {
-        self.engine.wait_for_room()?;
-        let states = std::mem::take(&mut self.states);
-        let states = states.iter().map(|(key, siblings)| (&**key, siblings)).collect();
-        self.records.extend(std::mem::take(&mut self.conflicts).into_records());
-        if self.engine.write(Changes { states, records: std::mem::take(&mut self.records) }) {
+        if self.redo.write()? {
             self.engine.set_aside(&self.recovered.checkpoint);
         }
-        (self.instant, self.ops) = (self.engine.now(), 0);
         Ok(())
     }
 }

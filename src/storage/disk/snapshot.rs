@@ -9,7 +9,7 @@ use lsm_tree::{UserKey, UserValue};
 use super::generation::Keys;
 use super::instants::Instant;
 use super::{outlines, record};
-use crate::causality::{Ancestry, VersionVector};
+use crate::causality::VersionVector;
 use crate::format::op::MAX_KEY_BYTES;
 use crate::replica::{Checkpoint, Key, Siblings};
 use crate::storage::{BatchLimit, Piece, Snapshot, StorageError};
@@ -38,11 +38,6 @@ impl DiskSnapshot {
             self.keys.outlines.keep(key, self.position, dot);
         }
         Ok(siblings)
-    }
-
-    /// The parents of all incarnations.
-    pub(super) fn ancestry(&self) -> Result<Ancestry, StorageError> {
-        self.keys.engine().ancestry(&self.instant)
     }
 
     /// All keys behind one, with their siblings.

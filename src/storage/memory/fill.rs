@@ -28,11 +28,11 @@ impl MemoryFill {
         let disk = store.read();
         let (own, ancestry) = (disk.state.clone(), disk.ancestry.clone());
         let Checkpoint { position, vector, .. } = &own.checkpoint;
-        let (filling, from) = match basis {
-            Basis::State => (Filling::new(vector, *position, ancestry, peer), *position),
-            Basis::Log => (Filling::on_log(&disk.floor, *position, ancestry, peer)?, 0),
+        let filling = match basis {
+            Basis::State => Filling::new(vector, *position, ancestry, peer),
+            Basis::Log => Filling::on_log(&disk.floor, *position, ancestry, peer)?,
         };
-        let hold = store.holds.hold(|| from);
+        let hold = store.holds.hold(|| filling.position());
         let own = (basis == Basis::State).then_some(own);
         Ok(Self { store: store.clone(), number, own, hold, keys: BTreeMap::new(), filling })
     }
