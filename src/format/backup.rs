@@ -8,8 +8,7 @@ use minicbor::bytes::ByteSlice;
 use minicbor::{Decode, Encode};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::op::MAX_KEY_BYTES;
-use super::state::{HeadDto, KeyDto, StateHead, read_head, write_head};
+use super::state::{HeadDto, KeyDto, StateHead, read_head, read_keys, write_head, write_keys};
 use super::{FormatError, dto, siblings};
 use crate::causality::{NodeId, WallMs};
 use crate::replica::{Key, Siblings};
@@ -103,7 +102,8 @@ pub fn decode_part(bytes: &[u8]) -> Result<Part, FormatError> {
             taken: WallMs(taken),
             state: read_head(PART, state)?,
         }))),
-        PartDto::Keys(keys) => read_keys(keys).map(Part::Keys),
+        PartDto::Keys(keys) if keys.is_empty() => Err(FormatError::malformed(PART, "it has no keys")),
+        PartDto::Keys(keys) => read_keys(PART, None, keys).map(Part::Keys),
         PartDto::End(EndDto { keys, hash }) => {
             let hash: [u8; 16] =
                 hash[..].try_into().map_err(|_| FormatError::malformed(PART, "its hash is no hash"))?;
@@ -131,26 +131,12 @@ fn encode_head(head: &BackupHead) -> Vec<u8> {
 }
 
 fn encode_keys(keys: &[(String, impl AsRef<[u8]>)]) -> Vec<u8> {
-    let keys = keys.iter().map(|(key, siblings)| KeyDto { key, siblings: siblings.as_ref().into() });
-    dto::seal(VERSION, &PartDto::Keys(keys.collect()))
+    dto::seal(VERSION, &PartDto::Keys(write_keys(keys)))
 }
 
 fn encode_end(end: &BackupEnd) -> Vec<u8> {
     let hash = end.hash.to_be_bytes();
     dto::seal(VERSION, &PartDto::End(EndDto { keys: end.keys, hash: hash[..].into() }))
-}
-
-fn read_keys(keys: Vec<KeyDto<'_>>) -> Result<Vec<(Key, Siblings)>, FormatError> {
-    if keys.is_empty() {
-        return Err(FormatError::malformed(PART, "it has no keys"));
-    }
-    if keys.iter().any(|dto| dto.key.is_empty() || dto.key.len() > MAX_KEY_BYTES) {
-        return Err(FormatError::malformed(PART, "a key is empty or too long"));
-    }
-    if !keys.is_sorted_by(|left, right| left.key < right.key) {
-        return Err(FormatError::malformed(PART, "its keys are not in order"));
-    }
-    keys.into_iter().map(|KeyDto { key, siblings }| Ok((key.into(), siblings::decode(siblings)?))).collect()
 }
 
 /// Writes a backup, part by part.

@@ -106,9 +106,9 @@ struct ParentsDto<'a> {
 #[derive(Encode, Decode)]
 pub(super) struct KeyDto<'a> {
     #[b(0)]
-    pub(super) key: &'a str,
+    key: &'a str,
     #[b(1)]
-    pub(super) siblings: &'a ByteSlice,
+    siblings: &'a ByteSlice,
 }
 
 #[derive(Encode, Decode)]
@@ -145,7 +145,7 @@ pub fn encode_piece(
         transfer,
         after,
         head: head.map(write_head),
-        keys: keys.iter().map(|(key, siblings)| KeyDto { key, siblings: siblings.as_ref().into() }).collect(),
+        keys: write_keys(keys),
         is_last,
     };
     dto::seal(VERSION, &dto)
@@ -167,20 +167,12 @@ pub fn decode_piece(bytes: &[u8]) -> Result<StatePiece, FormatError> {
     if keys.is_empty() && !is_last {
         return malformed("it has no keys, and is not the last");
     }
-    let names = after.into_iter().chain(keys.iter().map(|dto| dto.key));
-    if names.clone().any(|key| key.is_empty() || key.len() > MAX_KEY_BYTES) {
-        return malformed("a key is empty or too long");
-    }
-    if !names.is_sorted_by(|left, right| left < right) {
-        return malformed("its keys are not in order");
-    }
-    let keys = keys.into_iter().map(|KeyDto { key, siblings }| Ok((key.into(), siblings::decode(siblings)?)));
     Ok(StatePiece {
         push,
         transfer,
         after: after.map(Key::from),
         head: head.map(|head| read_head(PIECE, head)).transpose()?,
-        keys: keys.collect::<Result<_, FormatError>>()?,
+        keys: read_keys(PIECE, after, keys)?,
         is_last,
     })
 }
@@ -204,6 +196,27 @@ pub fn decode_answer(bytes: &[u8]) -> Result<StateAnswer, FormatError> {
         TakenDto::All => Taken::All,
     };
     Ok(StateAnswer { answer: message::read_answer(ANSWER, answer)?, taken })
+}
+
+/// Keys, each with its siblings as they are stored.
+pub(super) fn write_keys(keys: &[(String, impl AsRef<[u8]>)]) -> Vec<KeyDto<'_>> {
+    keys.iter().map(|(key, siblings)| KeyDto { key, siblings: siblings.as_ref().into() }).collect()
+}
+
+/// The keys in a `what`, which are in order and come behind `after`.
+pub(super) fn read_keys(
+    what: &'static str,
+    after: Option<&str>,
+    keys: Vec<KeyDto<'_>>,
+) -> Result<Vec<(Key, Siblings)>, FormatError> {
+    let names = after.into_iter().chain(keys.iter().map(|dto| dto.key));
+    if names.clone().any(|key| key.is_empty() || key.len() > MAX_KEY_BYTES) {
+        return Err(FormatError::malformed(what, "a key is empty or too long"));
+    }
+    if !names.is_sorted_by(|left, right| left < right) {
+        return Err(FormatError::malformed(what, "its keys are not in order"));
+    }
+    keys.into_iter().map(|KeyDto { key, siblings }| Ok((key.into(), siblings::decode(siblings)?))).collect()
 }
 
 fn write_parents<'a>((origin, parents): (Origin, &'a [Dot])) -> ParentsDto<'a> {
