@@ -1,10 +1,11 @@
 //! A few replicas with stores and a network that do nothing by themselves: each step is asked for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use super::super::*;
-use crate::causality::{Hlc, WallMs};
+use crate::causality::WallMs;
 
 /// A node: a replica, and what its disk holds.
 pub(super) struct Node {
@@ -74,7 +75,6 @@ pub(super) struct State {
     keys: BTreeMap<Key, Siblings>,
     vector: VersionVector,
     ancestry: Arc<Ancestry>,
-    hlc: Hlc,
 }
 
 impl Letter {
@@ -254,31 +254,19 @@ impl World {
     /// What the node's shell and its store do.
     fn adopt(&mut self, id: usize, state: State) {
         self.persist(id);
-        let Node { replica, keys, recovered, .. } = &mut self.nodes[id];
-        let mut ancestry = recovered.ancestry.clone();
-        state.ancestry.iter().for_each(|(origin, parents)| ancestry.insert(origin, parents));
-        let Checkpoint { vector, position, hlc, .. } = recovered.checkpoint.clone();
-        let merging = Merging::new(&vector, position, &state.vector, &ancestry);
-        let all: BTreeSet<Key> = keys.keys().chain(state.keys.keys()).cloned().collect();
-        let mut totals = Totals::default();
-        for key in all {
-            let held = keys.get(&key).cloned().unwrap_or_default();
-            let merged = merging.merge(&held, &state.keys.get(&key).cloned().unwrap_or_default());
-            totals.add(&merged);
-            if merged.is_empty() {
-                keys.remove(&key)
-            } else {
-                keys.insert(key, merged)
-            };
-        }
-        let news: VersionVector = state.vector.entries().filter(|dot| !ancestry.covers(&vector, *dot)).collect();
-        ancestry.join(&mut recovered.floor, &news);
-        let (vector, position) = (merging.vector().clone(), merging.position());
-        recovered.checkpoint = Checkpoint { vector, position, hlc: hlc.max(state.hlc), totals };
-        recovered.ancestry = ancestry.clone();
-        debug_assert!(replica.pending.is_empty());
-        let (checkpoint, floor) = (recovered.checkpoint.clone(), recovered.floor.clone());
-        self.feed(id, Input::Adopted(Box::new(Adopted { checkpoint, ancestry, floor })));
+        let Node { keys, recovered, .. } = &mut self.nodes[id];
+        let Checkpoint { vector, position, hlc, .. } = &recovered.checkpoint;
+        let peer = PeerState { vector: state.vector, ancestry: Arc::unwrap_or_clone(state.ancestry) };
+        let mut filling = Filling::new(vector, *position, recovered.ancestry.clone(), peer);
+        let held = std::mem::take(keys).into_iter().map(Ok::<_, Infallible>);
+        let Ok(()) = filling.merge(held, state.keys.into_iter().collect(), None, |key, siblings| {
+            keys.insert(key, siblings);
+            Ok(())
+        });
+        let adopted = filling.adopted(&recovered.checkpoint, &recovered.floor).expect("nothing came since it began");
+        recovered.checkpoint = Checkpoint { hlc: *hlc, ..adopted.checkpoint.clone() };
+        (recovered.ancestry, recovered.floor) = (adopted.ancestry.clone(), adopted.floor.clone());
+        self.feed(id, Input::Adopted(Box::new(adopted)));
     }
 
     pub(super) fn fail_commit(&mut self, id: usize) {
@@ -394,8 +382,8 @@ impl World {
         let to = if send.link.0 < own { send.link.0 } else { send.link.0 + 1 };
         if send.state && !send.probe {
             let Node { replica, keys, recovered, .. } = &self.nodes[from];
-            let Checkpoint { vector, hlc, .. } = recovered.checkpoint.clone();
-            let state = State { keys: keys.clone(), vector, ancestry: replica.ancestry.clone(), hlc };
+            let vector = recovered.checkpoint.vector.clone();
+            let state = State { keys: keys.clone(), vector, ancestry: replica.ancestry.clone() };
             let (link, push, state) = (send.link, send.push, Box::new(state));
             self.letters.push_back(Letter::State { from, to, link, push, state });
             return;
