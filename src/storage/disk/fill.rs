@@ -1,7 +1,8 @@
 //! A state being filled on disk: a generation of the keys beside the log's.
 //!
 //! What the peer has and what this node had when it began is merged key by key, in order; then what came to this node's log
-//! since is done again on top. If this node's keys can't all be read, the whole log that it has is done again instead. Nothing of it counts before the log names the generation.
+//! since is done again on top. If this node's keys can't all be read, the whole log that it has is done again instead.
+//! Nothing of it counts before the log names the generation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
