@@ -122,9 +122,11 @@ impl Owner {
             Command::Committed { through, outcome } => self.committed(through, outcome),
             Command::Trimmed { outcome } => {
                 self.waiting.committing = false;
+                let is_news = self.trimming.is_news(outcome.is_err());
                 match outcome {
                     Ok(floor) => self.feed(Input::Trimmed { floor }),
-                    Err(error) => tracing::error!(%error, "old ops could not be dropped from the log"),
+                    Err(error) if is_news => tracing::error!(%error, "old ops could not be dropped from the log"),
+                    Err(_) => {}
                 }
             }
             Command::Adopt { fill, progress, reply } => self.adopt(fill, progress, reply),
@@ -231,6 +233,10 @@ impl Owner {
             return None;
         }
         self.note_damage();
+        // A store that failed takes nothing any more.
+        if self.view.borrow().read_only {
+            return None;
+        }
         if self.waiting.damage.log {
             return Some(Work::GiveUpLog);
         }

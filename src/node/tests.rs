@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use crate::storage::{
     Storage, StorageError, StoredOp,
 };
 
-/// A store whose commits wait while `gate` is locked, fail when told to, and are counted.
+/// A store whose commits wait while `gate` is locked, fail when told to, and are counted; trims, and looks at damage, are
+/// counted too.
 #[derive(Default)]
 struct Gated {
     inner: MemoryStorage,
@@ -26,6 +27,8 @@ struct Gated {
     fill_gate: tokio::sync::Mutex<()>,
     fills_waiting: AtomicBool,
     groups: Mutex<Vec<usize>>,
+    trims: AtomicUsize,
+    looks: AtomicUsize,
 }
 
 impl Gated {
@@ -72,6 +75,7 @@ impl Storage for Gated {
     }
 
     fn trim(&self, through: u64) -> Result<VersionVector, StorageError> {
+        self.trims.fetch_add(1, Ordering::SeqCst);
         self.inner.trim(through)
     }
 
@@ -91,6 +95,7 @@ impl Storage for Gated {
     }
 
     fn damage(&self) -> Damage {
+        self.looks.fetch_add(1, Ordering::SeqCst);
         self.inner.damage()
     }
 
@@ -228,6 +233,27 @@ async fn a_failed_commit_leaves_a_read_only_node_that_says_so() {
     assert!(matches!(refused, Err(SetError::Refused(WriteError::ReadOnly))), "{refused:?}");
     assert!(handle.status().view.read_only);
     assert_eq!(&*handle.snapshot().unwrap().siblings("k").unwrap().latest().unwrap().value, "before");
+    tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_only_node_trims_nothing() {
+    let storage = Arc::new(Gated::default());
+    let options = NodeOptions { max_log_bytes: 0, ..options(ROOMY) };
+    let running = start(options, storage.clone(), Recovered::default(), Arc::new(NoObserver)).unwrap();
+    let handle = running.handle.clone();
+    // What is to be trimmed stays, and with it the reason to trim.
+    let _hold = handle.hold_log();
+    for value in ["1", "2"] {
+        handle.write(write("k", value)).await.unwrap();
+    }
+    let count = |counted: &AtomicUsize| counted.load(Ordering::SeqCst);
+    wait_until(|| count(&storage.trims) > 0).await;
+    storage.fail.store(true, Ordering::SeqCst);
+    handle.write(write("k", "lost")).await.unwrap_err();
+    let (trims, looks) = (count(&storage.trims), count(&storage.looks));
+    wait_until(|| count(&storage.looks) >= looks + 2).await;
+    assert_eq!(count(&storage.trims), trims);
     tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
 }
 

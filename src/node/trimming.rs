@@ -19,12 +19,14 @@ pub(super) struct Trimming {
     /// What a peer lacks stays, however much that is.
     keeps: bool,
     next_look: Instant,
+    /// Whether the last trim failed.
+    failed: bool,
 }
 
 impl Trimming {
     /// Of a log that may take about so many bytes.
     pub(super) fn new(max_bytes: u64) -> Self {
-        Self { max_bytes, keeps: false, next_look: Instant::now() }
+        Self { max_bytes, keeps: false, next_look: Instant::now(), failed: false }
     }
 
     /// From now on keeps all that some peer lacks, or does not: when the keys can't all be read, the log may be all that has it.
@@ -40,6 +42,12 @@ impl Trimming {
             self.next_look = now + LOOK_EVERY;
         }
         is_due
+    }
+
+    /// Takes note of how a trim went; whether that is to be told: of failures in a row, the first.
+    pub(super) fn is_news(&mut self, failed: bool) -> bool {
+        let failed_before = std::mem::replace(&mut self.failed, failed);
+        failed && !failed_before
     }
 
     /// Up to which position the log can go, if any of it can. `runs` are its closed parts, oldest first.
@@ -116,5 +124,12 @@ mod tests {
         keeping.keep_what_peers_lack(true);
         assert_eq!(keeping.through(&many, &none, NOW), None);
         assert_eq!(keeping.through(&runs(&[64 * MIB, 64 * MIB], 0), &peers(&[Some(10)]), NOW), Some(10));
+    }
+
+    #[test]
+    fn of_failures_in_a_row_the_first_is_news() {
+        let mut trimming = Trimming::new(4 * MIB);
+        let news = [true, true, false, true, true].map(|failed| trimming.is_news(failed));
+        assert_eq!(news, [true, false, false, true, false]);
     }
 }
