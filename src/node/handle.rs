@@ -208,6 +208,9 @@ impl NodeHandle {
 
     /// Whether a write of about so many bytes would be taken now. Its body need not be looked at when it would not.
     pub fn would_write(&self, bytes: usize) -> Result<(), SetError> {
+        if self.is_draining() {
+            return Err(Draining.into());
+        }
         if self.shared.view.borrow().read_only {
             return Err(WriteError::ReadOnly.into());
         }

@@ -280,6 +280,18 @@ async fn past_its_limit_a_node_refuses_at_once_and_recovers() {
     tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_node_that_is_being_drained_does_not_ask_for_the_body_of_a_write() {
+    let running = start_on(Arc::default(), ROOMY);
+    let handle = running.handle.clone();
+    handle.would_write(1).unwrap();
+    handle.set_draining(true);
+    assert!(matches!(handle.would_write(1), Err(SetError::Draining(_))));
+    handle.set_draining(false);
+    handle.would_write(1).unwrap();
+    tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
+}
+
 /// However many clients there are, peers are heard.
 #[tokio::test]
 async fn writes_that_wait_do_not_keep_pushes_out() {
