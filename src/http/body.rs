@@ -81,17 +81,17 @@ pub(super) async fn json<'a>(app: &'a App, request: Request) -> Result<Text<'a>,
 }
 
 /// Says whether a write may send its body, if that is large: only when it could be taken now, and no more such bodies are on
-/// their way than writes may wait. To be kept until it has come.
+/// their way than writes may wait. To be kept until it has come. One that is larger than any may be is left to [`json`].
 pub(super) fn large_write<'a>(app: &'a App, headers: &HeaderMap) -> Result<Option<Arriving<'a>>, Problem> {
-    let Some(bytes) = length(headers).filter(|length| *length > SHORT_BYTES) else { return Ok(None) };
+    let large = SHORT_BYTES + 1..=app.options.limits.request_bytes;
+    let Some(bytes) = length(headers).filter(|length| large.contains(length)) else { return Ok(None) };
     app.node.would_write(bytes)?;
+    let limit = app.node.may_wait();
     let arriving = Arriving(&app.arriving);
-    let before = arriving.0.fetch_add(1, Ordering::Relaxed);
-    if before >= app.node.may_wait() {
+    if arriving.0.fetch_add(1, Ordering::Relaxed) >= limit {
         app.options.metrics.body_refused();
-        return Err(
-            Problem::new(Kind::Overloaded, "as many large bodies as may be are on their way").with("limit", before)
-        );
+        let detail = "as many large bodies as may be are on their way";
+        return Err(Problem::new(Kind::Overloaded, detail).with("limit", limit));
     }
     Ok(Some(arriving))
 }

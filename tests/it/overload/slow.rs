@@ -50,6 +50,9 @@ async fn a_write_that_has_no_place_is_refused_before_its_body_was_sent() {
             assert!(refused.contains("retry-after: 1\r\n") && refused.contains("connection: close\r\n"), "{refused}");
             assert!(refused.contains("/problems/overloaded"), "{refused}");
         }
+        // Coming again would not help.
+        let refused = answer(&mut begin(&node, (16 << 20) + 1, true).await).await;
+        assert!(refused.starts_with("HTTP/1.1 413 "), "{refused}");
         storage.hold_commits.store(false, Ordering::SeqCst);
     };
     let (first, ()) = tokio::join!(first, others);
