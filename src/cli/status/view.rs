@@ -170,7 +170,7 @@ impl Cluster {
                     oldest.unwrap_or("-".to_owned()).into(),
                     latency.unwrap_or("-".to_owned()).into(),
                     age(node.age_ms).into(),
-                    link.why.as_deref().filter(|_| link.away_since.is_some()).map_or(String::new(), shown).into(),
+                    link.why.as_deref().map_or(String::new(), shown).into(),
                 ]);
             }
         }
@@ -342,6 +342,20 @@ mod tests {
         let text = anstream::adapter::strip_str(&cluster.to_string()).to_string();
         assert!(text.contains("  catching up from 0, 25 %  "), "{text}");
         assert!(text.contains("  whole state, 25 %, 90 s left  "), "{text}");
+    }
+
+    #[test]
+    fn why_a_peer_that_answers_can_not_get_what_it_lacks_is_shown() {
+        let mut way = link(1, None, 12);
+        way["why"] = json!("upgrade it");
+        let cluster = json!({
+            "node": 0, "cluster": "causeway", "at": "2026-11-24T14:10:00.000Z", "traces_url": null, "nodes": [
+                {"node": 0, "address": null, "self": true, "age_ms": 0, "facts": facts(&[way])},
+            ],
+        });
+        let cluster: Cluster = serde_json::from_value(cluster).unwrap();
+        let text = anstream::adapter::strip_str(&cluster.to_string()).to_string();
+        assert!(text.trim_end().ends_with("  upgrade it"), "{text}");
     }
 
     #[test]
