@@ -1,8 +1,9 @@
 //! The file of a backup that is on its way.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{BackupError, Checked, Summary};
@@ -53,17 +54,27 @@ impl BackupFile {
         if !self.replaces {
             check_absent(&self.path)?;
         }
+        if !self.is_own() {
+            return Err(BackupError::Superseded { path: self.path.clone() });
+        }
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::rename(&self.unfinished, &self.path).map_err(BackupError::file(&self.path))?;
         self.is_finished = true;
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(BackupError::file(directory))?;
         Ok(summary)
     }
+
+    /// Whether the unfinished file is this one: who replaces files may have begun another under its name.
+    fn is_own(&self) -> bool {
+        let id = |file: Metadata| (file.dev(), file.ino());
+        let found = fs::symlink_metadata(&self.unfinished).map(id);
+        self.file.metadata().map(id).is_ok_and(|own| found.is_ok_and(|found| found == own))
+    }
 }
 
 impl Drop for BackupFile {
     fn drop(&mut self) {
-        if !self.is_finished {
+        if !self.is_finished && self.is_own() {
             // If it can't be removed, the next that is made under this name says so.
             let _ = fs::remove_file(&self.unfinished);
         }

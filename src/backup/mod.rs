@@ -62,6 +62,12 @@ pub enum BackupError {
         /// The file.
         path: PathBuf,
     },
+    /// Another backup was begun under its name while it was written.
+    #[error("{path}: another backup was begun under this name")]
+    Superseded {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file can't be read or written.
     #[error("{path}: {source}")]
     File {

@@ -120,7 +120,7 @@ impl From<BackupError> for Failure {
             BackupError::Exists { .. } => Self::Usage(error.to_string()),
             BackupError::File { path, source } => Self::File { path, source },
             BackupError::Directory(_) if error.is_refusal() => Self::Usage(error.to_string()),
-            BackupError::Directory(_) => Self::NotDone(error.to_string()),
+            BackupError::Directory(_) | BackupError::Superseded { .. } => Self::NotDone(error.to_string()),
         }
     }
 }

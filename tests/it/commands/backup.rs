@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use causeway::backup::{BackupError, BackupFile};
 use causeway::causality::NodeId;
 use causeway::storage::{DiskStorage, Identity, OpenError, Storage};
 use serde_json::{Value, json};
@@ -141,6 +142,26 @@ async fn files_and_directories_that_are_there_are_left_alone() {
     let (_node, _) = on(&directory, &data, 0).await;
     let message = restore(&file, &data, 0).failed(2);
     assert!(message.contains("holds data already"), "{message}");
+}
+
+/// The one that was begun before neither gives the other's file its name nor removes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_with_force_under_one_name_the_one_that_was_begun_last_is_the_backup() {
+    let (node, port, directory) = alone().await;
+    set(&node.api, json!({"key": "value"}), None).await;
+    let (file, other) = (directory.path().join("file"), directory.path().join("other"));
+    ask(port, &["backup", text(&other)]).printed();
+    let whole = fs::read(other).unwrap();
+    let begin = || BackupFile::create(&file, true).unwrap();
+    let (mut before, mut last) = (begin(), begin());
+    before.write(&whole).unwrap();
+    last.write(&whole[..50]).unwrap();
+    let superseded = before.finish();
+    assert!(matches!(superseded, Err(BackupError::Superseded { .. })), "{superseded:?}");
+    assert!(!file.exists());
+    last.write(&whole[50..]).unwrap();
+    last.finish().unwrap();
+    assert_eq!(fs::read(&file).unwrap(), whole);
 }
 
 #[tokio::test(flavor = "multi_thread")]
