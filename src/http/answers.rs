@@ -115,7 +115,12 @@ pub(super) async fn large(
         drop(turn);
         response
     });
-    let (head, body) = response.await?.into_parts();
+    held(app, response.await?).await
+}
+
+/// Counts an answer that was made as a whole for as long as anybody has it.
+pub(super) async fn held(app: &App, response: Response) -> Result<Response, Problem> {
+    let (head, body) = response.into_parts();
     // It is all there: this neither waits nor copies.
     let body = to_bytes(body, usize::MAX).await;
     let body = body.map_err(|_| Problem::new(Kind::Internal, "the answer could not be made; nothing was changed"))?;

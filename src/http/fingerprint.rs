@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use utoipa::ToSchema;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
+use super::answers::held;
 use super::openapi::{self, refusals::refusals};
 use super::paging::Step;
 use super::problem::{self, Kind, Problem};
@@ -99,17 +100,18 @@ pub(super) async fn fingerprint(State(app): Shared, request: Request) -> Result<
     })?;
     // The other end lives as long as somebody waits for the answer.
     let (gone, _waiting) = oneshot::channel::<()>();
-    blocking(move || {
-        let snapshot = app.node.snapshot()?;
+    let walking = app.clone();
+    let answer = blocking(move || {
+        let snapshot = walking.node.snapshot()?;
         let walk = Walk { snapshot: &*snapshot, gone };
         let answer = match bucket {
-            None => view::json(&whole(&app, &walk)?),
-            Some(bucket) => view::json(&of_bucket(&app, &walk, bucket)?),
+            None => view::json(&whole(&walking, &walk)?),
+            Some(bucket) => view::json(&of_bucket(&walking, &walk, bucket)?),
         };
         drop(permit);
         Ok(answer)
-    })
-    .await
+    });
+    held(&app, answer.await?).await
 }
 
 fn bucket_of_parameter(text: &str) -> Result<u8, Problem> {

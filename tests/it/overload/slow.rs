@@ -8,8 +8,10 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::local::{DEADLINE, Node, Reply, Setup};
+use crate::support::until;
 
 /// Begins a write whose body is to have so many bytes.
 async fn begin(node: &Node, bytes: usize, expects: bool) -> TcpStream {
@@ -227,6 +229,23 @@ async fn answers_that_are_not_taken_are_bounded_and_keep_nobody_from_small_ones(
     while node.read_many("", keys.clone()).await.status != 200 {
         assert!(Instant::now() < deadline, "what was not taken is held for ever");
     }
+}
+
+/// The fingerprints of a bucket's keys can be as large as other answers.
+#[tokio::test]
+async fn fingerprints_count_as_answers_that_are_not_taken() {
+    let node = with_large_values(8 * MIB).await;
+    let is_in_first_bucket = |key: &String| xxh3_64(key.as_bytes()) >> 56 == 0;
+    let keys = (0..).map(|number| format!("{number:01000}")).filter(is_in_first_bucket);
+    let values = keys.take(100).map(|key| (key, json!("")));
+    assert_eq!(node.set("", values.collect(), &[]).await.status, 200);
+    let slow = ask_for_all(&node).await;
+    let refused = node.get("/fingerprint?bucket=0").await;
+    assert_eq!((refused.status.as_u16(), &*refused.problem()), (503, "overloaded"));
+    assert_eq!(node.get("/fingerprint").await.status, 200, "of all keys it is short");
+    drop(slow);
+    let taken = async || (node.get("/fingerprint?bucket=0").await.status == 200).then_some(());
+    until(taken, async || "what was not taken is held for ever".to_owned()).await;
 }
 
 /// Answers for many keys are made a few at a time; more than may wait for their turn are refused, and nobody else waits.
