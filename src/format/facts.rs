@@ -88,6 +88,21 @@ pub struct Facts {
     /// What it says of its members; older nodes don't.
     #[n(17)]
     pub members: Option<MemberFacts>,
+    /// What of its data it knows to be damaged; older nodes don't say.
+    #[n(18)]
+    pub damage: Option<DamageFacts>,
+}
+
+/// Where a node has records that can't be read any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct DamageFacts {
+    /// Among those of the keys.
+    #[n(0)]
+    pub keys: bool,
+    /// In the op log.
+    #[n(1)]
+    pub log: bool,
 }
 
 /// What a node has of its cluster's members besides its list, which is itself and its links.

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::openapi::refusals::refusals;
 use super::problem::{self, Kind, Problem};
 use super::sse::{self, Ended, Events};
-use super::status::{TransferView, UnknownMemberView, WayView, vector};
+use super::status::{DamageView, TransferView, UnknownMemberView, WayView, vector};
 use super::view::{self, time};
 use super::{App, Shared, blocking, query};
 use crate::causality::WallMs;
@@ -98,6 +98,9 @@ struct FactsView {
     /// Whether it takes no more writes, to be stopped for good.
     #[schema(required)]
     draining: Option<bool>,
+    /// What of its data it knows to be damaged; `null`: nothing, or a node of an older version, which does not say.
+    #[schema(required)]
+    damage: Option<DamageView>,
     /// One for each other node of its list.
     links: Vec<LinkFactsView>,
 }
@@ -152,6 +155,7 @@ impl From<&Facts> for FactsView {
             removed: members.map(|members| members.removed.clone()),
             unknown_members: members.map(|members| members.unknown.iter().map(UnknownMemberView::from).collect()),
             draining: members.map(|members| members.draining),
+            damage: facts.damage.map(DamageView::from),
             links: facts.links.iter().map(LinkFactsView::from).collect(),
         }
     }
@@ -301,6 +305,7 @@ fn same(left: &[NodeView], right: &[NodeView]) -> bool {
         (&left.vector, left.read_only, left.delivery_buffer, left.draining)
             == (&right.vector, right.read_only, right.delivery_buffer, right.draining)
             && left.twins == right.twins
+            && left.damage == right.damage
             && left.links.len() == right.links.len()
             && left.links.iter().zip(&right.links).all(same_link)
     };

@@ -15,10 +15,9 @@ use super::problem::{self, Kind, Problem};
 use super::view::{self, NO_STORE, time};
 use super::{Shared, blocking, query};
 use crate::causality::{Dot, MAX_INCARNATIONS, WallMs};
-use crate::format::facts::{LinkFacts, TransferFacts, UnknownMember};
+use crate::format::facts::{DamageFacts, LinkFacts, TransferFacts, UnknownMember};
 use crate::node::{Draining, NodeHandle};
 use crate::replica::{LinkId, Protocol, View};
-use crate::storage::Damage;
 
 /// Of how many incarnations a node `ancestry` says what they imply.
 const SHOWN_INCARNATIONS: usize = 256;
@@ -69,18 +68,18 @@ struct Report {
 }
 
 /// Where records are that can't be read any more.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, PartialEq, ToSchema)]
 #[schema(as = Damage)]
-struct DamageView {
+pub(super) struct DamageView {
     /// Among those of the keys: reads of some fail until a peer's whole state has taken their place.
     keys: bool,
     /// In the op log: it is given up to there within a few seconds.
     log: bool,
 }
 
-impl DamageView {
-    fn of(Damage { keys, log, .. }: Damage) -> Option<Self> {
-        (keys || log).then_some(Self { keys, log })
+impl From<DamageFacts> for DamageView {
+    fn from(DamageFacts { keys, log }: DamageFacts) -> Self {
+        Self { keys, log }
     }
 }
 
@@ -245,7 +244,7 @@ fn report(node: &NodeHandle) -> Result<Report, Problem> {
         conflicts: facts.conflicts,
         disk_bytes: facts.disk_bytes,
         read_only: facts.read_only,
-        damage: DamageView::of(node.damage()),
+        damage: facts.damage.map(DamageView::from),
         twins: view.twins.iter().map(|(node, since)| Twin { node: node.0, since: time(*since) }).collect(),
         draining: node.drain().map(DrainView::from),
         removed: members.removed,

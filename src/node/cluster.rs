@@ -13,9 +13,11 @@ use super::handle::NodeHandle;
 use super::progress::StateProgress;
 use crate::causality::{Dot, WallMs};
 use crate::format;
-use crate::format::facts::{Facts, Latency, LinkFacts, MemberFacts, Question, Receipt, TransferFacts, UnknownMember};
+use crate::format::facts::{
+    DamageFacts, Facts, Latency, LinkFacts, MemberFacts, Question, Receipt, TransferFacts, UnknownMember,
+};
 use crate::replica::{LinkId, LinkView, OpRange, View};
-use crate::storage::{BatchLimit, StorageError, StoredOp};
+use crate::storage::{BatchLimit, Damage, StorageError, StoredOp};
 
 /// A peer that was asked such a short while ago is not asked again.
 const FRESH: Duration = Duration::from_millis(400);
@@ -110,6 +112,7 @@ impl NodeHandle {
     pub fn facts(&self, about: Option<Dot>) -> Result<Facts, StorageError> {
         let status = self.status();
         let view = &*status.view;
+        let Damage { keys, log, .. } = self.damage();
         let links = (0..view.links.len()).map(|index| {
             let state_transfer = status.sending.get(index).copied().flatten().map(TransferFacts::from);
             Ok(LinkFacts { state_transfer, ..self.link_facts(view, index)? })
@@ -133,6 +136,7 @@ impl NodeHandle {
             log_ops: Some(self.log_size()?.ops),
             twins: view.twins.keys().map(|node| node.0).collect(),
             members: Some(self.member_facts(view)),
+            damage: (keys || log).then_some(DamageFacts { keys, log }),
         })
     }
 

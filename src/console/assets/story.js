@@ -14,6 +14,7 @@ export function story(cluster) {
   const cut = others.filter((node) => cluster.link(cluster.self, node).state === "cut");
   const statements = [
     ...readOnly(cluster),
+    ...damaged(cluster),
     ...unreachable(cluster, cut),
     ...cutElsewhere(cluster, cut),
     ...catchingUp(cluster),
@@ -32,6 +33,8 @@ function verdict(cluster, statements, cut) {
   const readonly = cluster.nodes.filter((node) => node.facts?.read_only);
   const parts = [];
   if (readonly.length) parts.push(`${list(readonly.map((node) => node.name))} can't take writes.`);
+  const damage = cluster.nodes.filter((node) => node.facts?.damage);
+  if (damage.length) parts.push(`Data of ${list(damage.map((node) => node.name))} is damaged.`);
   if (cut.length && cut.length === others) {
     parts.push(`${cluster.self.name}, this node, can't reach ${others === 1 ? cut[0].name : "any other node"}.`);
   } else if (cut.length) {
@@ -64,6 +67,19 @@ function readOnly(cluster) {
     level: "bad",
     title: `${node.name} takes no writes: its disk failed.`,
     body: [`A commit to its disk failed. It still answers reads. Look at its disk and its log, then restart it. ${asOf(node)}`],
+  }));
+}
+
+function damaged(cluster) {
+  return cluster.nodes.filter((node) => node.facts?.damage).map((node) => ({
+    key: `damaged ${node.key}`,
+    level: "bad",
+    title: `Data of ${node.name} is damaged on its disk.`,
+    body: [
+      node.facts.damage.keys ? "Reads of some keys fail there until another node's whole state has taken their place, by itself. " : "",
+      node.facts.damage.log ? "It gives up its log to where it can't be read, by itself. " : "",
+      asOf(node),
+    ],
   }));
 }
 

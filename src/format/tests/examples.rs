@@ -7,7 +7,9 @@ use crate::causality::{
 };
 use crate::format::backup::BackupHead;
 use crate::format::base::Base;
-use crate::format::facts::{Facts, Latency, LinkFacts, MemberFacts, Question, Receipt, TransferFacts, UnknownMember};
+use crate::format::facts::{
+    DamageFacts, Facts, Latency, LinkFacts, MemberFacts, Question, Receipt, TransferFacts, UnknownMember,
+};
 use crate::format::identity::StoredIdentity;
 use crate::format::state::{StateAnswer, StateHead, StatePiece, Taken};
 use crate::replica::{
@@ -216,6 +218,7 @@ pub(super) fn facts() -> Facts {
         log_ops: None,
         twins: vec![],
         members: None,
+        damage: None,
     }
 }
 
@@ -246,6 +249,11 @@ pub(super) fn question_from() -> Question {
 pub(super) fn facts_of_members() -> Facts {
     let unknown = vec![UnknownMember { node: 3, heard_ms: 1_795_000_000_002 }];
     Facts { members: Some(MemberFacts { removed: vec![4, 5], unknown, draining: true }), ..facts() }
+}
+
+/// The same of a node whose data is damaged.
+pub(super) fn facts_of_damage() -> Facts {
+    Facts { damage: Some(DamageFacts { keys: true, log: false }), ..facts() }
 }
 
 /// What a write with a context answers.

@@ -40,6 +40,7 @@ golden!(backup, examples::backup(), |(head, keys): &_| write_backup(head, keys, 
 golden!(question_from, "protocol2", examples::question_from(), facts::encode_question, facts::decode_question);
 golden!(facts_of_members, "protocol2", examples::facts_of_members(), facts::encode_facts, facts::decode_facts);
 golden!(facts_with_twins, "protocol2", examples::facts_with_twins(), facts::encode_facts, facts::decode_facts);
+golden!(facts_of_damage, "protocol2", examples::facts_of_damage(), facts::encode_facts, facts::decode_facts);
 golden!(answer_to_a_twin, "protocol2", examples::answer_to_a_twin(), message::encode_answer, message::decode_answer);
 golden!(
     push_with_echo,

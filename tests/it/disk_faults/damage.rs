@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::api::Api;
@@ -169,6 +170,11 @@ async fn a_node_without_peers_tells_of_damage_and_goes_on() {
     flip_in_tables(&node, &store(&launch, 0).join("keys"), 2).await;
     let told = async || (node.api.status().await["damage"]["keys"] == true).then_some(());
     until(told, async || node.api.status().await.to_string()).await;
+    let told = async || {
+        let cluster = node.api.get("/cluster").await.json();
+        (cluster["nodes"][0]["facts"]["damage"] == json!({"keys": true, "log": false})).then_some(())
+    };
+    until(told, async || node.api.get("/cluster").await.body).await;
     // Tables are made and merged all the time.
     write(&node.api, WRITES..3 * WRITES).await;
     for number in (0..3 * WRITES).filter(|number| *number != 2) {
