@@ -1,7 +1,7 @@
 //! Clients that are slow, in one way or another, while others are not.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
@@ -33,10 +33,8 @@ async fn answer(stream: &mut TcpStream) -> String {
 
 /// A write that keeps the only place that there is, as long as commits are held.
 async fn until_one_waits(node: &Node) {
-    let deadline = Instant::now() + DEADLINE;
-    while node.get("/status").await.json()["waiting_requests"] != 1 {
-        assert!(Instant::now() < deadline, "the first write never waited");
-    }
+    let waits = async || (node.get("/status").await.json()["waiting_requests"] == 1).then_some(());
+    until(waits, async || "the first write never waited".to_owned()).await;
 }
 
 #[tokio::test]
@@ -82,11 +80,8 @@ async fn no_more_large_bodies_are_on_their_way_than_writes_may_wait() {
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1\r\n"), "{refused}");
     node.put("small", "value").await;
     // They are given up for others when they don't send.
-    let deadline = Instant::now() + DEADLINE;
-    while !is_wanted(&mut begin(&node, 1 << 20, true).await).await {
-        assert!(Instant::now() < deadline, "they keep their places");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let wanted = async || is_wanted(&mut begin(&node, 1 << 20, true).await).await.then_some(());
+    until(wanted, async || "they keep their places".to_owned()).await;
 }
 
 #[tokio::test]
@@ -116,28 +111,18 @@ async fn writes_that_wait_for_their_context_count_as_bodies() {
             }
         }
     };
-    let other = async {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let reply = node.set("", json!({"other": value}), &[]).await;
-            if reply.status != 200 {
-                break reply;
-            }
-            assert!(Instant::now() < deadline, "what waits is not counted");
-        }
-    };
+    let other = async || node.set("", json!({"other": value}), &[]).await;
+    let refused_other = async || Some(other().await).filter(|reply| reply.status != 200);
     let refused = tokio::select! {
         waited = waiting => panic!("it did not wait: {waited:?}"),
-        refused = other => refused,
+        refused = until(refused_other, async || "what waits is not counted".to_owned()) => refused,
     };
     assert_eq!((refused.status.as_u16(), &*refused.problem()), (503, "overloaded"));
     assert_eq!(refused.header("retry-after"), Some("1"));
     // A small one still fits, and the large one when the other is gone.
     node.put("small", "value").await;
-    let deadline = Instant::now() + DEADLINE;
-    while node.set("", json!({"other": value}), &[]).await.status != 200 {
-        assert!(Instant::now() < deadline, "it is counted for ever");
-    }
+    let taken = async || (other().await.status == 200).then_some(());
+    until(taken, async || "it is counted for ever".to_owned()).await;
 }
 
 /// Many small entries take much more memory than their bytes.
@@ -166,16 +151,12 @@ async fn bodies_that_hardly_come_make_room_for_others() {
         stuck.push(stream);
     }
     let large = json!({"large": "v".repeat(900 << 10), "too": "v".repeat(900 << 10)});
-    let deadline = Instant::now() + DEADLINE;
-    loop {
+    let taken = async || {
         let reply = node.set("", large.clone(), &[]).await;
-        if reply.status == 200 {
-            break;
-        }
-        assert_eq!(reply.problem(), "overloaded");
-        assert!(Instant::now() < deadline, "who sends slowly keeps out those who don't");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        assert!(reply.status == 200 || reply.problem() == "overloaded", "{reply:?}");
+        (reply.status == 200).then_some(())
+    };
+    until(taken, async || "who sends slowly keeps out those who don't".to_owned()).await;
     let mut given_up = 0;
     for mut stream in stuck {
         let mut beginning = [0; 12];
@@ -225,10 +206,8 @@ async fn answers_that_are_not_taken_are_bounded_and_keep_nobody_from_small_ones(
     }
     // It heals when one of them goes away.
     slow.pop();
-    let deadline = Instant::now() + DEADLINE;
-    while node.read_many("", keys.clone()).await.status != 200 {
-        assert!(Instant::now() < deadline, "what was not taken is held for ever");
-    }
+    let taken = async || (node.read_many("", keys.clone()).await.status == 200).then_some(());
+    until(taken, async || "what was not taken is held for ever".to_owned()).await;
 }
 
 /// The fingerprints of a bucket's keys can be as large as other answers.
@@ -260,11 +239,11 @@ async fn requests_for_many_keys_take_turns_and_leave_the_rest_alone() {
     for _ in 0..10 {
         node.put("key", "changed").await;
     }
-    let deadline = Instant::now() + DEADLINE;
-    while asking.iter().filter(|asked| asked.is_finished()).count() < MANY - 264 {
-        assert!(Instant::now() < deadline, "nobody is refused");
+    let refused = async || {
         node.put("key", "changed again").await;
-    }
+        (asking.iter().filter(|asked| asked.is_finished()).count() >= MANY - 264).then_some(())
+    };
+    until(refused, async || "nobody is refused".to_owned()).await;
     storage.hold_snapshots.store(false, Ordering::SeqCst);
     let mut counts = [0, 0];
     for asked in asking {
