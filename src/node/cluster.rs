@@ -2,7 +2,7 @@
 //!
 //! Facts that are young are used again, so that many who look cost what one costs.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::handle::NodeHandle;
+use super::lock;
 use super::progress::StateProgress;
 use crate::causality::{Dot, WallMs};
 use crate::format;
@@ -84,7 +85,7 @@ impl Peers {
     }
 
     fn told(&self) -> MutexGuard<'_, Vec<Slot>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.told)
     }
 }
 
@@ -152,7 +153,7 @@ impl NodeHandle {
     /// The same without a write, up to a moment old unless a way was cut or is back: for many who look again and again.
     pub fn recent_facts(&self) -> Result<Arc<Facts>, StorageError> {
         let away: Vec<bool> = self.status().view.links.iter().map(|link| link.away_since.is_some()).collect();
-        let mut own = self.shared.peers.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = lock(&self.shared.peers.own);
         if let Some(last) = own.as_ref().filter(|last| last.at.elapsed() < FRESH && last.away == away) {
             return Ok(last.facts.clone());
         }
@@ -257,12 +258,12 @@ impl NodeHandle {
     /// Says how the last try to reach a peer went: why it failed, in a sentence.
     pub fn tried(&self, link: LinkId, trouble: Option<String>) {
         if let Some(slot) = self.shared.peers.troubles.get(link.0) {
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+            *lock(slot) = trouble;
         }
     }
 
     pub(super) fn trouble(&self, link: LinkId) -> Option<String> {
-        self.shared.peers.troubles.get(link.0)?.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(self.shared.peers.troubles.get(link.0)?).clone()
     }
 }
 

@@ -2,10 +2,10 @@
 //! Reads and replication go on. Nothing of it is stored: a restart ends it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::handle::NodeHandle;
-use super::wall_now;
+use super::{lock, wall_now};
 use crate::causality::{NodeId, VersionVector, WallMs};
 use crate::replica::{LinkId, LinkView, OpRange, View};
 
@@ -83,7 +83,7 @@ impl Gate {
     }
 
     fn began(&self) -> MutexGuard<'_, Option<Began>> {
-        self.began.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.began)
     }
 }
 

@@ -2,10 +2,11 @@
 //! reach each peer. In memory, bounded, forgotten by a restart.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::accepted::Accepted;
+use super::lock;
 use crate::causality::{NodeId, WallMs};
 use crate::format::facts::Latency;
 use crate::replica::OpRange;
@@ -185,11 +186,6 @@ fn end_us(class: usize) -> u64 {
     }
     let (doubling, quarter) = ((class as u64 - 1) / 4, (class as u64 - 1) % 4);
     (FIRST_CLASS_US << doubling) / 4 * (5 + quarter)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // It is for people only: whatever a panic left is still good to be looked at.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

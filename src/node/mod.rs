@@ -39,9 +39,15 @@ pub use progress::{StateProgress, StateTotals};
 pub use room::NoRoom;
 pub use start::{NodeOptions, Running, start};
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::causality::WallMs;
+
+/// Locks what each step leaves whole: whatever panicked meanwhile, it is good to go on with.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The time by this machine's clock.
 pub fn wall_now() -> WallMs {

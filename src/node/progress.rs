@@ -1,8 +1,9 @@
 //! How far state transfers are, for people to see.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::lock;
 use crate::causality::{NodeId, WallMs};
 
 /// How far a state on its way from one node to another is.
@@ -120,9 +121,4 @@ impl Transfers {
     pub(super) fn filling(&self) -> Option<StateProgress> {
         *lock(&self.filling)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each step leaves it whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
