@@ -129,7 +129,10 @@ impl Owner {
                     Err(_) => {}
                 }
             }
-            Command::Adopt { fill, progress, reply } => self.adopt(fill, progress, reply),
+            // There is no other: none is begun before this one is adopted.
+            Command::Adopt { fill, progress, reply } => {
+                self.waiting.adoption = Some(Adoption { fill: Some(fill), progress, reply });
+            }
             Command::Adopted { outcome } => self.adopted(outcome),
             Command::Stop => self.waiting.stopping = true,
         }
@@ -153,21 +156,6 @@ impl Owner {
         }
     }
 
-    fn adopt(
-        &mut self,
-        fill: Box<dyn Fill>,
-        progress: StateProgress,
-        reply: oneshot::Sender<Result<(), StorageError>>,
-    ) {
-        if self.waiting.adoption.is_some() {
-            let busy = StorageError::Engine("another state is being adopted".to_owned());
-            // Who sent it may have gone away.
-            let _ = reply.send(Err(busy));
-        } else {
-            self.waiting.adoption = Some(Adoption { fill: Some(fill), progress, reply });
-        }
-    }
-
     fn adopted(&mut self, outcome: Result<Box<Adopted>, StorageError>) {
         self.waiting.committing = false;
         let Some(Adoption { progress, reply, .. }) = self.waiting.adoption.take() else { return };
@@ -187,6 +175,7 @@ impl Owner {
                 Err(error)
             }
         };
+        // Who sent it may have gone away.
         let _ = reply.send(outcome);
         for command in std::mem::take(&mut self.waiting.held_back) {
             self.take(command);

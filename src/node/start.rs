@@ -146,7 +146,7 @@ fn members(options: &ReplicaOptions, addresses: Vec<String>) -> Members {
 
 /// Says it when there are not many incarnations left: of this node's id, whose writes end with them.
 fn warn_of_incarnations(view: &View, own: NodeId) {
-    let had = view.incarnations().get(&own).copied().unwrap_or(0);
+    let had = view.ancestry.incarnations(&view.vector, own);
     if view.out_of_incarnations {
         tracing::error!(
             had,
