@@ -112,7 +112,7 @@ class AsyncSession:
 
     async def read_many(self, keys: Iterable[str], *, timeout: float | None = None) -> dict[str, Siblings]:
         """Read all siblings of many keys, as of one instant unless these are more than 8 MiB."""
-        return await self._run(self._core.read(keys, timeout))
+        return await self._run(self._core.read(list(keys), timeout))
 
     async def set(  # noqa: PLR0913
         self,

@@ -129,7 +129,7 @@ class Session:
 
     def read_many(self, keys: Iterable[str], *, timeout: float | None = None) -> dict[str, Siblings]:
         """Read all siblings of many keys, as of one instant unless these are more than 8 MiB."""
-        return self._run(self._core.read(keys, timeout))
+        return self._run(self._core.read(list(keys), timeout))
 
     def set(  # noqa: PLR0913
         self,
