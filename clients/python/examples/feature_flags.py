@@ -3,9 +3,9 @@
     python feature_flags.py set new-checkout on http://127.0.0.1:8000
     python feature_flags.py follow http://127.0.0.1:8001 http://127.0.0.1:8002
 
-The copy in memory is kept by a watch. It asks nobody when a flag is looked at, stays as it is while no node answers, and
-is made anew when the watch begins and when changes may have been missed. Where two settings did not know of each other,
-`off` wins: that is the safe side here.
+The copy in memory is kept by a watch. It asks nobody when a flag is looked at, stays as it is while no node answers,
+and is made anew when the watch begins and when changes may have been missed. Where two settings did not know of each
+other, `off` wins: that is the safe side here.
 """
 
 from __future__ import annotations

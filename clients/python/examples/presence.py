@@ -5,8 +5,8 @@
     python presence.py who http://127.0.0.1:8001
     python presence.py follow http://127.0.0.1:8002
 
-Everybody has a key of their own, with the time when they were last seen. Of siblings (one person at two nodes that do not
-reach each other) the latest time counts, so nothing has to be settled.
+Everybody has a key of their own, with the time when they were last seen. Of siblings (one person at two nodes that do
+not reach each other) the latest time counts, so nothing has to be settled.
 """
 
 from __future__ import annotations

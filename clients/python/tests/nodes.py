@@ -90,9 +90,7 @@ class Relay:
 
     def close(self) -> None:
         """End it."""
-        self._server.close()
-        self.heal()
-        self.break_connections()
+        self._do(self._end())
 
     def _do(self, what: Coroutine[None, None, None]) -> None:
         assert Relay._loop is not None
@@ -110,6 +108,11 @@ class Relay:
             self._open.set()
         else:
             self._open.clear()
+
+    async def _end(self) -> None:
+        self._server.close()
+        self._open.set()
+        await self._break()
 
     async def _break(self) -> None:
         for writer in self._writers:

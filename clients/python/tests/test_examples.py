@@ -6,7 +6,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING
 
 from nodes import until
 
@@ -25,7 +25,7 @@ def run(name: str, *arguments: str) -> str:
 
 
 @contextmanager
-def following(name: str, *arguments: str) -> Iterator[TextIO]:
+def following(name: str, *arguments: str) -> Iterator[IO[str]]:
     """Run an example that goes on, and read what it prints."""
     command = [sys.executable, str(EXAMPLES / name), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

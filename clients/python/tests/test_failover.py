@@ -90,7 +90,7 @@ def test_a_write_whose_outcome_stays_unknown_is_told_and_can_be_sent_elsewhere(s
 
 def test_a_silent_node_is_left_in_time(shared: Cluster, key: str) -> None:
     relay = Relay(shared.nodes[0].port)
-    with Client([relay.url, shared.urls[1]], attempt_timeout=0.2) as client:
+    with Client([relay.url, shared.urls[1]], attempt_timeout=0.2, wait=0.1) as client:
         session = client.session()
         session.set({key: "v"}, acks="all")
         relay.cut()

@@ -108,7 +108,9 @@ def test_each_write_has_one_key_in_all_its_tries_and_the_context_of_its_session(
     assert [header(request, "causal-context") for request in world.requests] == ["before", "before", "after"]
 
 
-@pytest.mark.parametrize("unknown", [LOST, no("outcome-unknown", 500), no("internal", 500), no("stopping"), Answer(502, {}, b"")])
+@pytest.mark.parametrize(
+    "unknown", [LOST, no("outcome-unknown", 500), no("internal", 500), no("stopping"), Answer(502, {}, b"")]
+)
 def test_a_write_that_may_have_been_made_is_sent_to_the_same_node_only(unknown: Answer | Failure) -> None:
     world = World()
     world.run(write(world.session()), [unknown, REFUSED, no("overloaded"), LOST, DONE])

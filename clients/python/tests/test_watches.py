@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def values(events: list[Event]) -> list[str | None]:
-    """What the only key of each change became."""
+    """Tell what the keys of changes became."""
     assert [event.kind for event in events] == ["change"] * len(events)
     return [entry.value for event in events for entry in event.entries]
 

@@ -1,7 +1,7 @@
 """A client of Causeway, a replicated key-value store that never refuses a write.
 
-`Client` (for threads) and `AsyncClient` (for asyncio) know the nodes. A session of one carries what was seen from answer
-to answer, reads all `Siblings` of a key, and merges them. A watch tells every change as an `Event`.
+`Client` (for threads) and `AsyncClient` (for asyncio) know the nodes. A session of one carries what was seen from
+answer to answer, reads all `Siblings` of a key, and merges them. A watch tells every change as an `Event`.
 """
 
 from causeway_client._async import AsyncClient, AsyncSession, AsyncWatch

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class AsyncClient:
     """A client of the nodes of one cluster, for tasks of one event loop; else as `Client` is."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         nodes: str | Sequence[str],
         *,
@@ -39,7 +39,7 @@ class AsyncClient:
         wait: float = 2.0,
     ) -> None:
         self._settings = Settings(Nodes(nodes), token, timeout, attempt_timeout, connect_timeout, wait)
-        self._http = httpx.AsyncClient(**_http.client_options(verify))
+        self._http = httpx.AsyncClient(**_http.client_options(self._settings.nodes.urls, verify))
 
     def session(self, context: str | None = None) -> AsyncSession:
         """Begin a session, or go on with one by the `context` that it had."""
@@ -114,7 +114,7 @@ class AsyncSession:
         """Read all siblings of many keys, as of one instant unless these are more than 8 MiB."""
         return await self._run(self._core.read(list(keys), timeout))
 
-    async def set(  # noqa: PLR0913
+    async def set(
         self,
         values: Mapping[str, str | None],
         *,
@@ -128,7 +128,7 @@ class AsyncSession:
         options = WriteOptions(acks, replaces, wait, timeout, idempotency_key)
         return await self._run(self._core.set(values, options))
 
-    async def update(  # noqa: PLR0913
+    async def update(
         self,
         key: str,
         merge: Merge,

@@ -10,18 +10,23 @@ import httpx
 from causeway_client._steps import Answer, Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from causeway_client._steps import Request
 
 # A node ends a connection on which nothing is asked for 30 seconds.
 KEEP_SECONDS = 20.0
 
 
-def client_options(verify: bool | str | ssl.SSLContext) -> dict[str, Any]:  # noqa: FBT001
+def client_options(urls: Sequence[str], verify: bool | str | ssl.SSLContext) -> dict[str, Any]:  # noqa: FBT001
     """Make the arguments of an `httpx.Client`, and of an `httpx.AsyncClient`.
 
     Proxies of the environment are not used: nodes are asked one by one.
     """
     trusted = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+    if not any(url.startswith("https:") for url in urls):
+        # Reading the certificates that everybody trusts takes longer than all else that a client begins with.
+        trusted = False
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=KEEP_SECONDS)
     return {"verify": trusted, "limits": limits, "trust_env": False, "http2": False, "follow_redirects": False}
 

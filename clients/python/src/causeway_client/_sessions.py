@@ -7,13 +7,15 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlencode
 
 from causeway_client import _errors as errors
 from causeway_client._calls import Call, Settings, Write, perform
-from causeway_client._steps import Answer, Program, Result
 from causeway_client._values import Sibling, Siblings, Written
+
+if TYPE_CHECKING:
+    from causeway_client._steps import Answer, Program, Result
 
 Acks: TypeAlias = int | Literal["majority", "all"]
 Replaces: TypeAlias = Literal["seen", "held"]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from causeway_client._values import Event
+if TYPE_CHECKING:
+    from causeway_client._values import Event
 
 
 @dataclass(frozen=True, slots=True)

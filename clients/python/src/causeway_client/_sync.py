@@ -47,7 +47,7 @@ class Client:
         wait: float = 2.0,
     ) -> None:
         self._settings = Settings(Nodes(nodes), token, timeout, attempt_timeout, connect_timeout, wait)
-        self._http = httpx.Client(**_http.client_options(verify))
+        self._http = httpx.Client(**_http.client_options(self._settings.nodes.urls, verify))
 
     def session(self, context: str | None = None) -> Session:
         """Begin a session, or go on with one by the `context` that it had."""
@@ -58,8 +58,8 @@ class Client:
     ) -> Watch:
         """Watch the keys that begin with `prefix`: from now on, or behind the `cursor` of an event.
 
-        `"0"` is the cursor before everything that a node still remembers. `timeout` is how long a watch that was cut off
-        may take to go on, `silence` after how long without a word it counts as cut off.
+        `"0"` is the cursor before everything that a node still remembers. `timeout` is how long a watch that was cut
+        off may take to go on, `silence` after how long without a word it counts as cut off.
         """
         return Watch(self, WatchCore.begin(self._settings, prefix, cursor, silence, timeout))
 
@@ -131,7 +131,7 @@ class Session:
         """Read all siblings of many keys, as of one instant unless these are more than 8 MiB."""
         return self._run(self._core.read(list(keys), timeout))
 
-    def set(  # noqa: PLR0913
+    def set(
         self,
         values: Mapping[str, str | None],
         *,
@@ -149,7 +149,7 @@ class Session:
         options = WriteOptions(acks, replaces, wait, timeout, idempotency_key)
         return self._run(self._core.set(values, options))
 
-    def update(  # noqa: PLR0913
+    def update(
         self,
         key: str,
         merge: Merge,

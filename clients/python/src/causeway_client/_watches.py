@@ -1,7 +1,7 @@
 """What a watch does, as a program: it follows one node, resumes there, and begins anew where it can't.
 
-A cursor is good only at the node that gave it. So a watch that is cut off asks that node again for a while, and only then
-another one, where it begins anew and says so by `reset`.
+A cursor is good only at the node that gave it. So a watch that is cut off asks that node again for a while, and only
+then another one, where it begins anew and says so by `reset`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode
 
 from causeway_client import _errors as errors
 from causeway_client._calls import Call, Settings, Verdict, judge, members_of, retry_after
-from causeway_client._nodes import Tries
 from causeway_client._sse import EventParser, RawEvent
 from causeway_client._steps import Answer, Failure, Open, Outcome, Pause, Piece, Receive, Request, Tell, WatchProgram
 from causeway_client._values import Entry, Event
+
+if TYPE_CHECKING:
+    from causeway_client._nodes import Tries
 
 # The first op of any node's log.
 BEGINNING = "0"
