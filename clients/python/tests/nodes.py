@@ -71,6 +71,7 @@ class Relay:
         self._target = target
         self._tls = tls
         self._writers: set[asyncio.StreamWriter] = set()
+        self._stranded: set[asyncio.StreamWriter] = set()
         if Relay._loop is None:
             Relay._loop = asyncio.new_event_loop()
             threading.Thread(target=Relay._loop.run_forever, daemon=True).start()
@@ -87,6 +88,10 @@ class Relay:
     def break_connections(self) -> None:
         """Reset what is connected."""
         self._do(self._break())
+
+    def strand(self) -> None:
+        """Leave what is connected silent for ever, without a reset. New connections work."""
+        self._do(self._strand())
 
     def close(self) -> None:
         """End it."""
@@ -118,6 +123,9 @@ class Relay:
         for writer in self._writers:
             writer.transport.abort()
 
+    async def _strand(self) -> None:
+        self._stranded |= self._writers
+
     async def _connect(self, near_reader: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:
         await self._open.wait()
         try:
@@ -138,6 +146,8 @@ class Relay:
         try:
             while data := await source.read(1 << 16):
                 await self._open.wait()
+                if target in self._stranded:
+                    continue
                 if asks:
                     self.requests += data
                 elif self.lose_answers:
@@ -153,7 +163,7 @@ class Relay:
 class Node:
     """A node that can be started again on its data."""
 
-    def __init__(self, directory: Path, node: int, port: int, peers: dict[int, int]) -> None:
+    def __init__(self, directory: Path, node: int, port: int, peers: dict[int, int], settings: dict[str, str]) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.data = directory / str(node)
@@ -165,6 +175,7 @@ class Node:
             "CAUSEWAY_DATA_DIR": str(self.data),
             # Tests need little room.
             "CAUSEWAY_MIN_FREE_BYTES": "0",
+            **settings,
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -205,15 +216,21 @@ class Node:
             self._process.wait()
             self._process = None
 
+    def log_bytes(self) -> float:
+        """Tell how much its op log takes."""
+        metrics = httpx.get(f"{self.url}/metrics", trust_env=False).text
+        (line,) = (line for line in metrics.splitlines() if line.startswith("causeway_log_bytes "))
+        return float(line.split()[1])
+
     def drain(self, draining: bool) -> None:  # noqa: FBT001
         """Let it take no writes, or take them again."""
         httpx.put(f"{self.url}/draining", json={"draining": draining}, trust_env=False).raise_for_status()
 
 
 class Cluster:
-    """Three nodes; when `linked`, over ways that can be cut."""
+    """Three nodes with these settings; when `linked`, over ways that can be cut."""
 
-    def __init__(self, directory: Path, *, linked: bool = False) -> None:
+    def __init__(self, directory: Path, *, linked: bool = False, **settings: str) -> None:
         ports = free_ports(3)
         self.links: dict[tuple[int, int], Relay] = {}
         self.nodes: list[Node] = []
@@ -225,7 +242,7 @@ class Cluster:
                     peers[peer] = self.links[node, peer].port
                 else:
                     peers[peer] = port
-            self.nodes.append(Node(directory, node, own, peers))
+            self.nodes.append(Node(directory, node, own, peers, settings))
         self.urls = [node.url for node in self.nodes]
 
     def __enter__(self) -> Self:
@@ -240,6 +257,14 @@ class Cluster:
             node.kill()
         for link in self.links.values():
             link.close()
+
+    def until_equal(self) -> None:
+        """Wait until all nodes have the same."""
+
+        def vectors() -> list[object]:
+            return [httpx.get(f"{url}/status", trust_env=False).json()["vector"] for url in self.urls]
+
+        until(lambda: (found := vectors()).count(found[0]) == len(found) or None)
 
     @contextmanager
     def without(self, node: int) -> Iterator[None]:

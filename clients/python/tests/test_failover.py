@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from causeway_client import AsyncClient, Client, OutcomeUnknown, Unavailable, Unreachable
-from nodes import Relay, free_ports
+from nodes import Relay, free_ports, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +66,7 @@ def test_a_write_whose_answer_was_lost_is_made_once(shared: Cluster, key: str) -
 
 
 def _heal_after(relay: Relay, writes: int) -> None:
-    while relay.requests.count(b"PATCH /set") < writes:
-        pass
+    until(lambda: relay.requests.count(b"PATCH /set") >= writes or None)
     relay.lose_answers = False
 
 

@@ -229,7 +229,7 @@ def test_all_of_it_for_tasks(shared: Cluster, key: str) -> None:
             assert session.context is None
             written = await session.set({key: "a"}, acks="all")
             assert written.durable_on == (0, 1, 2)
-            await client.session("" or None).set({f"{key}/2": "b"})
+            await client.session("").set({f"{key}/2": "b"})
             assert (await session.read(key)).value == "a"
             added = [session.update(key, lambda values: f"{joined(values)}+") for _ in range(5)]
             await asyncio.gather(*added)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from causeway_client import AsyncClient, BadRequest, Client, Entry, Event, Unreachable
-from nodes import Relay
+from nodes import Cluster, Relay, until
 
 if TYPE_CHECKING:
-    from nodes import Cluster
+    from pathlib import Path
 
 
 def values(events: list[Event]) -> list[str | None]:
@@ -138,9 +138,40 @@ def test_a_silent_watch_is_not_cut_and_a_dead_one_is_noticed(shared: Cluster, ke
 
         asyncio.run(wait())
         assert values([next(patient)]) == ["after"]
+        relay.strand()
+        writer.session().set({key: "to nobody"})
+        assert values(list(islice(short, 2))) == ["after", "to nobody"]
         for watch in (patient, short):
             watch.close()
     relay.close()
+
+
+def test_a_node_that_is_caught_up_by_a_whole_state_resets_its_watches(tmp_path: Path) -> None:
+    # As little as a log can be; of a write with such a value, four fill a part of it.
+    value = "v" * (256 << 10)
+    with (
+        Cluster(tmp_path, linked=True, CAUSEWAY_LOG_MAX_BYTES=str(4 << 20)) as cluster,
+        Client(cluster.urls[0]) as client,
+        Client(cluster.urls[1]) as writer,
+    ):
+        watch = client.watch("k/")
+        assert next(watch).kind == "start"
+        with cluster.without(0):
+            session = writer.session()
+            for number in range(40):
+                session.set({f"k/{number}": value})
+            # Once they are trimmed, no log has all of it.
+            for node in cluster.nodes[1:]:
+                until(lambda node=node: node.log_bytes() <= 5 << 20 or None)  # type: ignore[misc]
+        # What was on its way when it was cut off still comes.
+        while (event := next(watch)).kind == "change":
+            pass
+        start = next(watch)
+        assert (event.kind, start.kind, start.node) == ("reset", "start", 0)
+        assert len(list(client.session(start.context).keys("k/"))) == 40
+        session.set({"k/40": "told"})
+        assert values([next(watch)]) == ["told"]
+        watch.close()
 
 
 def test_a_watch_for_tasks_goes_on(own: Cluster) -> None:

@@ -98,7 +98,7 @@ class AsyncSession:
 
     def __init__(self, client: AsyncClient, context: str | None) -> None:
         self._client = client
-        self._core = SessionCore(client._settings, context)  # noqa: SLF001
+        self._core = SessionCore(client._settings, context or None)  # noqa: SLF001
         self._lock = asyncio.Lock()
 
     @property

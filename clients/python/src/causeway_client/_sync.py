@@ -114,7 +114,7 @@ class Session:
 
     def __init__(self, client: Client, context: str | None) -> None:
         self._client = client
-        self._core = SessionCore(client._settings, context)  # noqa: SLF001
+        self._core = SessionCore(client._settings, context or None)  # noqa: SLF001
         self._lock = threading.RLock()
         self._busy = False
 
@@ -207,7 +207,8 @@ class Session:
 class Watch:
     """Events, one after the other, for as long as a node answers.
 
-    It ends by an exception only. After one, iterating again goes on where it was, as a new watch from `cursor` does.
+    It ends by an exception only. After one, iterating again goes on where it was, as a new watch from `cursor` does. It
+    is for one thread.
     """
 
     def __init__(self, client: Client, core: WatchCore) -> None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode
 
@@ -26,7 +27,18 @@ if TYPE_CHECKING:
 BEGINNING = "0"
 _GONE = 410
 
-_Parts: TypeAlias = Generator[Open | Receive | Pause | Tell, Outcome, bool]
+
+class Ended(Enum):
+    """How a node ended what it said."""
+
+    RESET = auto()
+    # The connection was cut, or the node said that it closes it.
+    BROKEN = auto()
+    # The same, before it said anything.
+    SILENT = auto()
+
+
+_Parts: TypeAlias = Generator[Open | Receive | Pause | Tell, Outcome, Ended]
 
 
 @dataclass(slots=True)
@@ -45,6 +57,8 @@ class WatchCore:
     timeout: float
     # Whether its start is still to be told.
     fresh: bool
+    # The node that it was at last, where it also begins anew.
+    home: str | None = None
 
     @classmethod
     def begin(
@@ -77,18 +91,20 @@ class WatchCore:
                 if not outcome.headers.get("content-type", "").startswith("text/event-stream"):
                     raise errors.BadAnswer(f"{node} does not send events")
                 self.settings.nodes.works(node, write=False)
-                began = yield from self._events(node)
-                if began:
+                self.home = node
+                ended = yield from self._events(node)
+                if ended is not Ended.SILENT:
                     tries = self._tries()
-                # However it ended, a pause keeps it from asking again and again.
-                tries.failed(node, "the watch broke off")
+                if ended is not Ended.RESET:
+                    # A pause keeps it from asking again and again.
+                    tries.failed(node, "the watch broke off")
             elif isinstance(outcome, Answer) and outcome.status == _GONE:
                 yield from self._reset()
             else:
                 self._refused(tries, node, outcome)
 
     def _tries(self) -> Tries:
-        return self.settings.tries(self.node, self.settings.clock() + self.timeout, write=False)
+        return self.settings.tries(self.node or self.home, self.settings.clock() + self.timeout, write=False)
 
     def _next(self, tries: Tries) -> str | Pause:
         """Choose who is asked: its own node, and after a while any."""
@@ -132,24 +148,24 @@ class WatchCore:
         self.id = self.node = None
         self.fresh = True
         yield Tell(Event("reset"))
-        return True
+        return Ended.RESET
 
     def _events(self, node: str) -> _Parts:
-        """Tell what a node says until it ends; returns whether it said anything."""
+        """Tell what a node says until it ends; returns how it ended."""
         if self.id is not None and self.node is not None and node != self.node:
             yield from self._reset()
-        began = False
+        ended = Ended.SILENT
         parser = EventParser()
         while True:
             outcome = yield Receive(self.silence)
             if not isinstance(outcome, Piece) or not outcome.data:
-                return began
+                return ended
             for raw in parser.feed(outcome.data):
-                began = True
+                ended = Ended.BROKEN
                 if raw.name == "reset":
                     return (yield from self._reset())
                 if raw.name == "closed":
-                    return began
+                    return ended
                 event = self._taken(raw, node)
                 if event is not None:
                     yield Tell(event)
