@@ -1,4 +1,7 @@
-"""Sessions that go on while their nodes are killed and cut off: what was acknowledged is there in the end, once."""
+"""Sessions that go on while nodes are killed and cut off, and answers are lost.
+
+What was acknowledged is there in the end, and was made once.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ import json
 import threading
 from typing import TYPE_CHECKING
 
-from causeway_client import Client, OutcomeUnknown
-from nodes import until
+from causeway_client import Client
+from nodes import Relay, until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nodes import Cluster
 
@@ -28,7 +31,6 @@ class Writer(threading.Thread):
         self.ended = ended
         self.done: list[str] = []
         self.dots: list[str] = []
-        self.lost = 0
         self.error: BaseException | None = None
 
     def run(self) -> None:
@@ -38,11 +40,7 @@ class Writer(threading.Thread):
                 session = client.session()
                 while not self.ended.is_set():
                     item = f"{self.name}.{len(self.done)}"
-                    try:
-                        written = session.update("set", _with(item), timeout=30)
-                    except OutcomeUnknown as unknown:
-                        self.lost += 1
-                        written = session.set(unknown.values, idempotency_key=unknown.idempotency_key)
+                    written = session.update("set", _with(item))
                     self.done.append(item)
                     self.dots.append(written.dot)
                     seen = _merged(session.read("set").values)
@@ -51,11 +49,25 @@ class Writer(threading.Thread):
             self.error = error
 
 
+def lose_answers(relays: Sequence[Relay]) -> None:
+    """Lose all answers for a while, of so many writes at least."""
+
+    def writes() -> int:
+        return sum(relay.requests.count(b"PATCH /set") for relay in relays)
+
+    wanted = writes() + 2 * WRITERS
+    for relay in relays:
+        relay.lose_answers = True
+    until(lambda: writes() >= wanted or None)
+    for relay in relays:
+        relay.lose_answers = False
+
+
 def _merged(values: Sequence[str]) -> set[str]:
     return {item for value in values for item in json.loads(value)}
 
 
-def _with(item: str):  # type: ignore[no-untyped-def]
+def _with(item: str) -> Callable[[Sequence[str]], str]:
     def merge(values: Sequence[str]) -> str:
         return json.dumps(sorted(_merged(values) | {item}))
 
@@ -64,8 +76,10 @@ def _with(item: str):  # type: ignore[no-untyped-def]
 
 def test_nothing_acknowledged_is_lost_or_doubled(own: Cluster) -> None:
     ended = threading.Event()
+    relays = [Relay(node.port) for node in own.nodes]
+    urls = [relay.url for relay in relays]
     # Each prefers another node.
-    orders = [[*own.urls[number % 3 :], *own.urls[: number % 3]] for number in range(WRITERS)]
+    orders = [[*urls[number % 3 :], *urls[: number % 3]] for number in range(WRITERS)]
     writers = [Writer(order, f"w{number}", ended) for number, order in enumerate(orders)]
     for writer in writers:
         writer.start()
@@ -80,6 +94,7 @@ def test_nothing_acknowledged_is_lost_or_doubled(own: Cluster) -> None:
         until(enough)
 
     go_on()
+    lose_answers(relays)
     for node in (0, 1, 2):
         with own.without(node):
             go_on()
@@ -88,6 +103,9 @@ def test_nothing_acknowledged_is_lost_or_doubled(own: Cluster) -> None:
         go_on()
     own.nodes[0].stop()
     own.nodes[0].start()
+    lose_answers(relays)
+    for relay in relays:
+        relay.break_connections()
     go_on()
     ended.set()
     for writer in writers:
@@ -96,6 +114,18 @@ def test_nothing_acknowledged_is_lost_or_doubled(own: Cluster) -> None:
     wanted = {item for writer in writers for item in writer.done}
     dots = [dot for writer in writers for dot in writer.dots]
     assert len(set(dots)) == len(dots)
+    own.until_equal()
     for url in own.urls:
         with Client(url) as client:
-            until(lambda client=client: _merged(client.session().read("set").values) == wanted or None)  # type: ignore[misc]
+            assert _merged(client.session().read("set").values) == wanted
+    # The log has one write for each that was answered, whatever was sent again.
+    with Client(own.urls[0]) as client, client.watch("set", cursor="0") as watch:
+        client.session().set({"set/end": ""})
+        assert next(watch).kind == "start"
+        made = []
+        while (event := next(watch)).entries[0].key == "set":
+            made.append(event.dot)
+    assert len(made) == len(dots)
+    assert set(made) == set(dots)
+    for relay in relays:
+        relay.close()

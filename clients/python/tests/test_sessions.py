@@ -166,6 +166,9 @@ def test_refusals_have_their_types(shared: Cluster, key: str) -> None:
         with pytest.raises(TooLarge) as large:
             session.set({"k" * 2000: "v"})
         assert (large.value.type, large.value.members["limit"]) == ("/problems/key-too-long", 1024)
+        # It is refused before all of it is sent.
+        with pytest.raises(TooLarge, match="/problems/request-too-large"):
+            session.set({key: "x" * (16 << 20)})
         with pytest.raises(BadRequest, match="/problems/empty-key"):
             session.read("")
         with pytest.raises(BadRequest, match="/problems/no-entries"):
@@ -243,7 +246,8 @@ def test_all_of_it_for_tasks(shared: Cluster, key: str) -> None:
             assert [siblings.key async for siblings in client.session().conflicts(key)] == [key]
             assert await client.session().resolve(key, joined) == "0+1"
             assert [name async for name in client.session().keys(key)] == [key, f"{key}/2"]
-            with pytest.raises(TooLarge):
-                await session.set({key: "x" * (2 << 20)})
+            for size in (2, 16):
+                with pytest.raises(TooLarge):
+                    await session.set({key: "x" * (size << 20)})
 
     asyncio.run(use())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -237,6 +239,13 @@ def test_an_update_merges_again_when_siblings_came_in_between() -> None:
     assert [header(request, "causal-context") for request in writes] == ["seen 2", "seen 3"]
     assert len({header(request, "idempotency-key") for request in writes}) == 2
     assert [json.loads(request.body) for request in reads] == [{"keys": ["k"]}] * 2
+
+
+def test_it_says_who_it_is() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    world = World()
+    world.run(write(world.session()), [DONE])
+    assert header(world.requests[0], "user-agent") == f"{project['name']}/{project['version']}"
 
 
 def test_settings_that_can_not_be_are_refused() -> None:

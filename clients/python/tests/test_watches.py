@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,8 @@ def test_a_silent_watch_is_not_cut_and_a_dead_one_is_noticed(shared: Cluster, ke
             return relay.requests.count(b"GET /watch")
 
         before = opened()
-        writer.session().set({key: "late"})
+        late = threading.Timer(0.4, lambda: writer.session().set({key: "late"}))
+        late.start()
         assert values([next(patient)]) == ["late"]
         assert values([next(short)]) == ["late"]
         assert opened() == before
@@ -161,8 +163,7 @@ def test_a_node_that_is_caught_up_by_a_whole_state_resets_its_watches(tmp_path: 
             for number in range(40):
                 session.set({f"k/{number}": value})
             # Once they are trimmed, no log has all of it.
-            for node in cluster.nodes[1:]:
-                until(lambda node=node: node.log_bytes() <= 5 << 20 or None)  # type: ignore[misc]
+            until(lambda: all(node.log_bytes() <= 5 << 20 for node in cluster.nodes[1:]) or None)
         # What was on its way when it was cut off still comes.
         while (event := next(watch)).kind == "change":
             pass
@@ -184,13 +185,8 @@ def test_a_watch_for_tasks_goes_on(own: Cluster) -> None:
             assert values([await anext(watch)]) == ["1"]
             own.nodes[0].kill()
             await session.set({"k": "2"})
-            kinds = [event.kind async for event in _first(watch, 2)]
-            assert kinds == ["reset", "start"]
+            assert [(await anext(watch)).kind for _ in range(2)] == ["reset", "start"]
             await watch.aclose()
             assert [event async for event in watch] == []
-
-    async def _first(watch: object, count: int):  # type: ignore[no-untyped-def]
-        for _ in range(count):
-            yield await anext(watch)  # type: ignore[call-overload]
 
     asyncio.run(use())

@@ -104,10 +104,6 @@ class IdempotencyKeyReused(Problem):
     """The idempotency key is that of another write."""
 
 
-class CursorGone(Problem):
-    """The node can't go on from the cursor of a watch."""
-
-
 class Unavailable(Problem):
     """The nodes that answer can't do it now: too busy, stopping, about to be removed, read-only, or out of room."""
 
@@ -133,7 +129,6 @@ class ContextNotReached(Unavailable):
 _BY_TYPE: dict[str, type[Problem]] = {
     "/problems/too-many-siblings": TooManySiblings,
     "/problems/idempotency-key-reused": IdempotencyKeyReused,
-    "/problems/cursor-gone": CursorGone,
     "/problems/context-not-reached": ContextNotReached,
 }
 
