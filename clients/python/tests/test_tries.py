@@ -216,11 +216,15 @@ def test_a_node_may_wait_as_long_as_there_is_time_for_its_answer() -> None:
     world.run(write(world.session(), WriteOptions(acks="all", wait=60)), [DONE])
     world.run(write(world.session(), WriteOptions(acks=2, wait=5, timeout=2)), [DONE])
     world.run(write(world.session()), [DONE])
-    first, second, third = world.requests
+    world.run(write(world.session("before"), WriteOptions(wait=0.5)), [DONE])
+    world.run(write(world.session("before"), WriteOptions(wait=4)), [DONE])
+    first, second, third, fourth, fifth = world.requests
+    assert (header(fourth, "prefer"), fourth.answer_within) == ("wait=0.500", 3)
+    assert (header(fifth, "prefer"), fifth.answer_within) == ("wait=4.000", 5)
     assert (header(first, "prefer"), first.answer_within) == ("wait=9.000", 10)
     assert (header(second, "prefer"), second.answer_within) == ("wait=1.500", 2)
     assert (header(third, "prefer"), third.answer_within) == (None, 3)
-    assert [request.url for request in world.requests] == [f"{A}/set?acks=all", f"{A}/set?acks=2", f"{A}/set"]
+    assert [request.url for request in world.requests[:3]] == [f"{A}/set?acks=all", f"{A}/set?acks=2", f"{A}/set"]
 
 
 def test_an_update_merges_again_when_siblings_came_in_between() -> None:

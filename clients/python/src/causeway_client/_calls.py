@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # A node forgets idempotency keys after ten minutes; what is sent later would be another write.
 LONGEST_TIMEOUT_SECONDS = 300.0
-# What is left of a call for the way back, when a node may wait.
+# What is left for the way back, when a node may wait.
 WAY_BACK_SECONDS = 1.0
 USER_AGENT = "causeway-client/0.1.0"
 
@@ -97,7 +97,7 @@ class Call:
             headers["prefer"] = f"wait={wait:.3f}"
         if self.body:
             headers["content-type"] = "application/json"
-        answer_within = max(min(wait + settings.attempt_timeout, left), 0.001)
+        answer_within = max(min(max(settings.attempt_timeout, wait + WAY_BACK_SECONDS), left), 0.001)
         connect_within = min(settings.connect_timeout, answer_within)
         return Request(self.method, url + self.path, headers, self.body, connect_within, answer_within, deadline)
 

@@ -30,8 +30,8 @@ class Sibling:
 class Siblings(Sequence[Sibling]):
     """All values of a key: none, one, or several whose writes did not know of each other.
 
-    The one that reached the node last comes first. `left_out` counts those that were too large for one answer, of
-    which `update` and `resolve` keep away.
+    The one that reached the node last comes first. `left_out` counts those that were too large for one answer:
+    `update` and `resolve` refuse to merge the others then.
     """
 
     key: str
