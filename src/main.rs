@@ -24,7 +24,7 @@ use causeway::telemetry::{self, Telemetry, TelemetryError, TraceOptions};
 use futures_util::future::join_all;
 use prometheus::Registry;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -161,6 +161,7 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
     let (stop, _) = watch::channel(false);
     let workers = Workers::start(available_parallelism().map_or(1, NonZero::get), node::run_courier);
     let workers = Arc::new(workers.map_err(system("can't start the threads that serve"))?);
+    metrics::process::register(&registry, workers.runtimes().chain([Handle::current()]).collect());
     let servers = serve(&config, (&running, &telemetry, &registry), listeners, (&stop, &workers));
     banner(&config);
     let name = tokio::select! {

@@ -32,6 +32,11 @@ impl Workers {
         Ok(Self { workers, next: AtomicUsize::new(0) })
     }
 
+    /// Their runtimes.
+    pub fn runtimes(&self) -> impl Iterator<Item = Handle> {
+        self.workers.iter().map(|worker| worker.runtime.clone())
+    }
+
     /// Where the next connection goes: to each in turn.
     pub(super) fn next(&self) -> &Handle {
         let index = self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len();

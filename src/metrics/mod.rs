@@ -2,14 +2,14 @@
 //!
 //! [`NodeMetrics`] watches a node as its [`Observer`] and counts what happens; what is a state and not an event
 //! ([`scraped`]) is looked up when somebody asks. All of it goes into a registry that `main` makes, one a node.
-//! [`limits`] says in the log when a limit is reached and when that is over.
+//! [`process`] adds what the process takes of its machine. [`limits`] says in the log when a limit is reached and when that is over.
 //!
 //! Promises: counting returns at once, and is bounded in memory; labels are of closed sets: peers by their configured
 //! id or address, outcomes by the words of `error.type`. Must not put a key, or anything else that a client chose, into
 //! a label.
 
 pub mod limits;
-mod process;
+pub mod process;
 mod scraped;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::{MetricsOptions, UNIQUE, process, seconds_since};
+use super::{MetricsOptions, UNIQUE, seconds_since};
 use crate::causality::WallMs;
 use crate::node::{NodeHandle, StateProgress, StateTotals, Status, wall_now};
 use crate::replica::{LinkView, OpRange, View};
@@ -294,7 +294,6 @@ impl Collector for Scraped {
         let status = self.handle.status();
         let view = status.view.clone();
         self.of_node(&view, &mut families);
-        process::add_to(&mut families);
         self.of_storage(&mut families);
         self.of_queues(&view, &mut families);
         Self::of_received(&view, &mut families);
@@ -303,7 +302,7 @@ impl Collector for Scraped {
             self.of_peer(&view, link, &peer.label(), &mut families);
             Self::of_sending(*sending, &peer.label(), &mut families);
         }
-        families.0
+        families.into_inner()
     }
 }
 
@@ -316,6 +315,10 @@ fn keys_left(progress: StateProgress) -> u64 {
 pub(super) struct Families(Vec<MetricFamily>);
 
 impl Families {
+    pub(super) fn into_inner(self) -> Vec<MetricFamily> {
+        self.0
+    }
+
     pub(super) fn gauge(&mut self, name: &str, help: &str, value: f64) {
         self.labelled(name, help, &[], value);
     }
@@ -360,7 +363,7 @@ fn pairs(labels: &[(&str, &str)]) -> Vec<LabelPair> {
     labels.iter().map(pair).collect()
 }
 
-fn describe(family: &MetricFamily) -> Desc {
+pub(super) fn describe(family: &MetricFamily) -> Desc {
     let labels = family.get_metric().first().map_or(&[][..], Metric::get_label);
     let labels: HashMap<String, String> =
         labels.iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned())).collect();

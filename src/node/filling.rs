@@ -7,11 +7,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::progress::{StateProgress, Transfers};
-use super::wall_now;
+use super::{lock, wall_now};
 use crate::causality::{NodeId, VersionVector};
 use crate::format::state::{StateHead, StatePiece, Taken};
 use crate::replica::{Key, View};
@@ -193,7 +193,7 @@ impl Filling {
 
     /// Says once of each node that this one's damaged keys can't be had from it.
     fn say_unfit(&self, peer: NodeId, why: &str) {
-        if self.unfit.lock().unwrap_or_else(PoisonError::into_inner).insert(peer) {
+        if lock(&self.unfit).insert(peer) {
             tracing::warn!(%peer, "the state of node{peer} can't take the place of damaged keys, so another's is waited for: {why}");
         }
     }

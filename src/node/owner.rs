@@ -222,16 +222,16 @@ impl Owner {
             return None;
         }
         self.note_damage();
+        let view = self.view.borrow().clone();
+        // It holds the log.
+        self.filling.end_if_over(&view);
         // A store that failed takes nothing any more.
-        if self.view.borrow().read_only {
+        if view.read_only {
             return None;
         }
         if self.waiting.damage.log {
             return Some(Work::GiveUpLog);
         }
-        let view = self.view.borrow().clone();
-        // It holds the log.
-        self.filling.end_if_over(&view);
         let through = self.trimming.through(&self.storage.log_runs(), &view, wall_now())?;
         Some(Work::Trim { through })
     }
