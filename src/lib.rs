@@ -3,6 +3,8 @@
 //! The feature `server` (on by default) is everything but the pure modules.
 
 #[cfg(feature = "server")]
+pub mod auth;
+#[cfg(feature = "server")]
 pub mod backup;
 pub mod causality;
 #[cfg(feature = "server")]
@@ -23,6 +25,8 @@ pub mod node;
 #[cfg(feature = "server")]
 pub mod peers;
 pub mod replica;
+#[cfg(feature = "server")]
+pub mod secrets;
 #[cfg(feature = "server")]
 pub mod storage;
 #[cfg(feature = "server")]

@@ -17,8 +17,9 @@ use causeway::http::{self, HttpOptions};
 use causeway::listen::{self, ListenOptions, OnlyLocal, Stopped, Workers};
 use causeway::metrics::{self, MetricsOptions, NodeMetrics, limits, limits::Limit};
 use causeway::node::{self, AdmissionLimit, Both, NodeHandle, NodeOptions, Observer, Running};
-use causeway::peers::{self, SenderOptions};
+use causeway::peers::{self, EndpointOptions, SenderOptions};
 use causeway::replica::{ReplicaOptions, Seed};
+use causeway::secrets;
 use causeway::storage::{DiskOptions, DiskStorage, Identity, OpenError};
 use causeway::telemetry::{self, Telemetry, TelemetryError, TraceOptions};
 use futures_util::future::join_all;
@@ -156,13 +157,16 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
     let (orders, questions) = (std::mem::take(&mut running.orders), std::mem::take(&mut running.questions));
     // They end with the node; dropped with this function, whatever is left of them.
     let state_bytes_per_second = NonZero::new(config.replication.state_bytes_per_second);
-    let options = SenderOptions { state_bytes_per_second, ..SenderOptions::default() };
+    let secret_file = config.secrets.as_ref().map(|file| (file.path.clone(), file.secrets.clone()));
+    let (keys, _watching) = secrets::start(secret_file, &config.cluster, &registry);
+    let options = SenderOptions { state_bytes_per_second, keys: keys.clone(), ..SenderOptions::default() };
     let _senders = peers::spawn(urls, orders, questions, running.handle.clone(), observer, options);
     let (stop, _) = watch::channel(false);
     let workers = Workers::start(available_parallelism().map_or(1, NonZero::get), node::run_courier);
     let workers = Arc::new(workers.map_err(system("can't start the threads that serve"))?);
     metrics::process::register(&registry, workers.runtimes().chain([Handle::current()]).collect());
-    let servers = serve(&config, (&running, &telemetry, &registry), listeners, (&stop, &workers));
+    let endpoint = EndpointOptions { keys, boot: getrandom::u64()?, metrics: peers::Metrics::register(&registry) };
+    let servers = serve(&config, (&running, &telemetry, &registry), endpoint, listeners, (&stop, &workers));
     banner(&config);
     let name = tokio::select! {
         name = signals.next() => name,
@@ -255,6 +259,7 @@ type Server = JoinHandle<Stopped>;
 fn serve(
     config: &Config,
     (running, telemetry, registry): (&Running, &Telemetry, &Registry),
+    endpoint: EndpointOptions,
     listeners: Listeners,
     (stop, workers): (&watch::Sender<bool>, &Arc<Workers>),
 ) -> Vec<Server> {
@@ -263,7 +268,7 @@ fn serve(
     let requests = http::Metrics::register(registry);
     let options = HttpOptions { tracer, new_traces, stopping, metrics: requests.clone(), ..http_options(config) };
     let clients = http::app(running.handle.clone(), options).merge(console::router());
-    let peers = peers::router(running.handle.clone());
+    let peers = peers::router(running.handle.clone(), endpoint);
     let mut limits = request_limits(running.handle.clone(), requests);
     let max_connections = max_connections(config, 1 + usize::from(listeners.peers.is_some()));
     let mut listen = |listener, router, only_local, whose: &'static str| {

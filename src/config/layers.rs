@@ -58,6 +58,16 @@ pub const SETTINGS: &[Setting] = &[
     setting("listen", Some("127.0.0.1:8000"), "Where clients are served"),
     setting("peer_listen", None, "Where peers are served, ADDRESS:PORT or NAME:PORT [default: with the clients]"),
     setting("peer_subnet", None, "Peers must come in on a local address of this range, such as 172.31.0.0/16"),
+    setting(
+        "secret_file",
+        None,
+        "A file with the cluster's secrets, one a line: the first signs, any is accepted, changes are taken over",
+    ),
+    setting(
+        "insecure",
+        Some("0"),
+        "1: listen without a secret where others than this machine can connect",
+    ),
     setting("data_dir", None, "Where the data is [default: ./causeway-data/ID]"),
     setting("log", Some("info,lsm_tree=warn"), "What is logged, such as causeway=debug,warn"),
     setting("log_format", None, "pretty or json [default: pretty on a terminal]"),

@@ -9,6 +9,7 @@ mod layers;
 mod parse;
 mod peers;
 mod problem;
+mod protection;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ pub use layers::{Arguments, Input, SETTINGS, Setting};
 pub use peers::Peer;
 pub use problem::{Problem, Problems};
 
+use crate::auth::Secrets;
 use crate::causality::NodeId;
 use layers::Values;
 use parse::Count;
@@ -72,8 +74,19 @@ pub struct Config {
     /// Memory for caches, in bytes: three eighths for keys that are read often, as much for what writes have to know,
     /// the rest for the engine's blocks.
     pub cache_bytes: u64,
+    /// The cluster's secrets, where it has any.
+    pub secrets: Option<SecretFile>,
     /// What is odd but not wrong; to be logged.
     pub warnings: Vec<String>,
+}
+
+/// A file with secrets.
+#[derive(Clone, Debug)]
+pub struct SecretFile {
+    /// The file.
+    pub path: PathBuf,
+    /// What was in it.
+    pub secrets: Secrets,
 }
 
 /// Where peers are served.
@@ -165,6 +178,10 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
         None => None,
     };
     let mut warnings = Vec::new();
+    let protection = protection::take(&mut values);
+    if let Some(protection) = &protection {
+        protection.check(&mut values, listen, peer_listen.as_ref(), &mut warnings);
+    }
     let peers = peers::take(&mut values, node, own_port, &mut warnings);
     let removed = peers::take_removed(&mut values, node, peers.as_deref());
     let data_dir = values.optional_text("data_dir", parse::path);
@@ -207,6 +224,7 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
             min_free_bytes: min_free_bytes?,
             max_log_bytes: max_log_bytes?,
             cache_bytes: cache_bytes?,
+            secrets: protection?.secrets,
             warnings,
         })
     })();

@@ -105,7 +105,7 @@ fn each_layer_goes_over_the_one_before() {
 #[test]
 fn the_file_can_say_everything() {
     let (_file, input) = file(
-        "node_id = 1\npeers = [\"0=http://a:1\", \"1=http://b:1/\"]\nlisten = \"[::]:8000\"\n\
+        "node_id = 1\npeers = [\"0=http://a:1\", \"1=http://b:1/\"]\nlisten = \"[::]:8000\"\ninsecure = 1\n\
          peer_listen = \"0.0.0.0:7000\"\npeer_subnet = \"172.31.0.0/16\"\nlog_format = \"pretty\"\n",
     );
     let config = load(&input).unwrap();
@@ -238,17 +238,81 @@ fn two_nodes_at_one_address_are_refused() {
 
 #[test]
 fn peers_are_served_where_a_name_points_to() {
-    let config = load(&node0(&[("CAUSEWAY_PEER_LISTEN", "node0.replication:7000")])).unwrap();
+    let insecure = ("CAUSEWAY_INSECURE", "1");
+    let config = load(&node0(&[("CAUSEWAY_PEER_LISTEN", "node0.replication:7000"), insecure])).unwrap();
     assert_eq!(config.peer_listen, PeerListen::Name { host: "node0.replication".to_owned(), port: 7_000 });
     for wrong in ["7000", "node0.replication", "300.0.0.1:7000", ":7000", "node0:0", "no de:7000"] {
         let listed = problems(&node0(&[("CAUSEWAY_PEER_LISTEN", wrong)]));
         assert!(listed[0].contains("expected ADDRESS:PORT or NAME:PORT"), "{listed:?}");
     }
     let subnet = ("CAUSEWAY_PEER_SUBNET", "10.0.0.0/8");
-    for without_address in [&[subnet][..], &[subnet, ("CAUSEWAY_PEER_LISTEN", "node0.replication:7000")]] {
+    for without_address in [&[subnet][..], &[subnet, insecure, ("CAUSEWAY_PEER_LISTEN", "node0.replication:7000")]] {
         let listed = problems(&node0(without_address));
         assert!(listed[0].starts_with("CAUSEWAY_PEER_SUBNET is '10.0.0.0/8': expected that"), "{listed:?}");
     }
+}
+
+const SECRET: &str = "a secret that is long enough for anybody";
+
+fn secret_file(text: &str) -> (NamedTempFile, String) {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    (file, path)
+}
+
+#[test]
+fn without_a_secret_only_this_machine_is_listened_to() {
+    let on = |key: &'static str, address: &'static str| node0(&[(key, address)]);
+    for local in ["127.0.0.1:8000", "127.8.9.1:80", "[::1]:8000", "[::ffff:127.0.0.1]:8000"] {
+        for key in ["CAUSEWAY_LISTEN", "CAUSEWAY_PEER_LISTEN"] {
+            assert_eq!(load(&on(key, local)).unwrap().warnings, [] as [String; 0], "{key}={local}");
+        }
+    }
+    load(&on("CAUSEWAY_PEER_LISTEN", "localhost:7000")).unwrap();
+    let open = [
+        ("CAUSEWAY_LISTEN", "0.0.0.0:8000"),
+        ("CAUSEWAY_LISTEN", "[::]:8000"),
+        ("CAUSEWAY_LISTEN", "192.168.1.4:8000"),
+        ("CAUSEWAY_PEER_LISTEN", "0.0.0.0:7000"),
+        ("CAUSEWAY_PEER_LISTEN", "[2001:db8::1]:7000"),
+        ("CAUSEWAY_PEER_LISTEN", "node0.replication:7000"),
+        ("CAUSEWAY_PEER_LISTEN", "localhost.example.com:7000"),
+    ];
+    let (_file, path) = secret_file(SECRET);
+    for (key, address) in open {
+        let listed = problems(&on(key, address));
+        assert_eq!(listed.len(), 1, "{listed:?}");
+        let expected = format!("{key} is '{address}': expected an address of this machine alone");
+        assert!(listed[0].starts_with(&expected), "{listed:?}");
+        assert!(listed[0].contains("CAUSEWAY_SECRET_FILE") && listed[0].contains("CAUSEWAY_INSECURE=1"), "{listed:?}");
+        let warnings = load(&node0(&[(key, address), ("CAUSEWAY_INSECURE", "1")])).unwrap().warnings;
+        assert!(warnings[0].contains(address) && warnings.len() == 1, "{warnings:?}");
+        let config = load(&node0(&[(key, address), ("CAUSEWAY_SECRET_FILE", &path)])).unwrap();
+        assert!(config.secrets.is_some() && config.warnings.is_empty());
+    }
+    let both = node0(&[("CAUSEWAY_LISTEN", "0.0.0.0:8000"), ("CAUSEWAY_PEER_LISTEN", "0.0.0.0:7000")]);
+    assert_eq!(problems(&both).len(), 2);
+    assert!(problems(&on("CAUSEWAY_INSECURE", "yes"))[0].starts_with("CAUSEWAY_INSECURE is 'yes': expected"));
+}
+
+#[test]
+fn secrets_are_read_at_the_start_and_never_shown() {
+    let (_file, path) = secret_file(&format!("# of the cluster\n{SECRET}\n"));
+    let config = load(&node0(&[("CAUSEWAY_SECRET_FILE", &path)])).unwrap();
+    assert_eq!(config.secrets.as_ref().unwrap().path.to_str(), Some(&*path));
+    assert!(!format!("{config:?}").contains("long enough"));
+    let (_short, short) = secret_file("hunter2");
+    let listed = problems(&node0(&[("CAUSEWAY_SECRET_FILE", &short), ("CAUSEWAY_MAX_ENTRIES", "x")]));
+    assert_eq!(listed.len(), 2);
+    let expected = format!(
+        "CAUSEWAY_SECRET_FILE is '{short}': expected a file with a secret of at least 32 characters, or several, one a \
+         line; it has a secret of 7 characters in line 1; at least 32 are needed"
+    );
+    assert_eq!(listed[0], expected);
+    let nowhere = problems(&node0(&[("CAUSEWAY_SECRET_FILE", "/nowhere/secrets"), ("CAUSEWAY_LISTEN", "0.0.0.0:1")]));
+    assert_eq!(nowhere.len(), 1, "what it would protect is no problem of its own: {nowhere:?}");
+    assert!(nowhere[0].contains("it can't be read: No such file"), "{nowhere:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
+use crate::auth::NotProven;
 use crate::format::FormatError;
 use crate::replica::Rejection;
 
@@ -33,6 +34,12 @@ pub(super) enum Failure {
     Unexpected(StatusCode, String),
     #[error("it lacks ops that are in no log any more, and runs a version that can't take a whole state: upgrade it")]
     TakesNoState,
+    #[error("{0}")]
+    NotAdmitted(String),
+    #[error("its answer {0}: it is by nobody who knows the cluster's secret, or was altered on the way")]
+    NotProven(NotProven),
+    #[error("this node has a secret, and it runs a version that can't check any: upgrade it first")]
+    KnowsNoSecrets,
     #[error("its answer can't be read: {0}")]
     Undecodable(#[from] FormatError),
     #[error("its answer has more than {0} bytes")]
@@ -75,6 +82,8 @@ impl Failure {
             Self::Rejected(Rejection::Unreadable(_)) => "peer-unreadable",
             Self::Unavailable(_) | Self::NotTaken => "unavailable",
             Self::TakesNoState => "takes-no-state",
+            Self::NotAdmitted(_) | Self::KnowsNoSecrets => "not-authenticated",
+            Self::NotProven(_) => "answer-not-authenticated",
             Self::Unexpected(..) | Self::Undecodable(_) | Self::AnswerTooLarge(_) => "unexpected-answer",
         }
     }

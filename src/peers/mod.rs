@@ -2,7 +2,9 @@
 //!
 //! [`router`] serves the calls that peers make: `POST /replication/v1/push` ([`CALL`]) takes ops in,
 //! `POST /replication/v1/state` ([`STATE_CALL`]) pieces of a peer's whole state, and
-//! `POST /replication/v1/facts` ([`FACTS_CALL`]) says what the node knows of itself, for people to see.
+//! `POST /replication/v1/facts` ([`FACTS_CALL`]) says what the node knows of itself, for people to see. Where the cluster
+//! has a secret they are signed ([`crate::auth`]), and `POST /replication/v1/hello` ([`HELLO_CALL`]) says what is needed
+//! for that.
 //! [`spawn`] starts a sender for each peer, which carries out what the replica orders to be sent, one push or piece at
 //! a time, and says how each went. docs/protocol.md describes what goes over the network.
 //!
@@ -11,7 +13,9 @@
 //! ops travel towards a peer's own address only. What is held in memory is bounded on both sides. Must not
 //! decide what is sent or when to try again: the replica does.
 
+mod calls;
 mod failure;
+mod guard;
 mod questions;
 mod receiver;
 mod resolver;
@@ -21,6 +25,7 @@ mod tests;
 mod transfer;
 mod transport;
 mod versions;
+mod wire;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -29,11 +34,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-pub use receiver::router;
+pub use guard::Metrics;
+pub use receiver::{EndpointOptions, router};
 
+use crate::auth::Keys;
 use crate::node::{Asked, NodeHandle, Observer};
 use crate::replica::{LinkId, Send};
 use crate::storage::BatchLimit;
+use calls::Calls;
 use resolver::SystemResolver;
 use sender::Sender;
 use transport::Transport;
@@ -46,6 +54,9 @@ pub const STATE_CALL: &str = "/replication/v1/state";
 
 /// The path of the call that asks for facts.
 pub const FACTS_CALL: &str = "/replication/v1/facts";
+
+/// The path of the call that asks for what signed requests have to name.
+pub const HELLO_CALL: &str = "/replication/v1/hello";
 
 /// How pushes are sent.
 #[derive(Clone, Debug)]
@@ -66,6 +77,8 @@ pub struct SenderOptions {
     pub batch: BatchLimit,
     /// How many bytes of a state go to one peer in a second at most; `None`: as many as get through.
     pub state_bytes_per_second: Option<NonZeroU64>,
+    /// What is signed with.
+    pub keys: Keys,
 }
 
 impl Default for SenderOptions {
@@ -77,6 +90,7 @@ impl Default for SenderOptions {
             adopt_timeout: Duration::from_secs(60),
             batch: BatchLimit { ops: 4096, bytes: 1 << 20 },
             state_bytes_per_second: NonZeroU64::new(64 << 20),
+            keys: Keys::default(),
         }
     }
 }
@@ -93,13 +107,14 @@ pub fn spawn(
     options: SenderOptions,
 ) -> JoinSet<()> {
     let resolver = SystemResolver::new();
+    let calls = || Calls::new(options.keys.clone(), handle.members().own);
     let mut senders = JoinSet::new();
     senders.spawn(questions::stay_told(handle.clone()));
     for (url, questions) in urls.iter().zip(questions) {
-        senders.spawn(questions::ask(url.clone(), questions, resolver.clone(), options.connect_timeout));
+        senders.spawn(questions::ask(url.clone(), questions, calls(), resolver.clone(), options.connect_timeout));
     }
     for (index, (url, orders)) in urls.into_iter().zip(orders).enumerate() {
-        let transport = Transport::new(&url, &options, resolver.clone());
+        let transport = Transport::new(&url, &options, calls(), resolver.clone());
         let sender = Sender::new(LinkId(index), url, transport, handle.clone(), observer.clone(), &options);
         senders.spawn(sender.run(orders));
     }

@@ -15,7 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::FACTS_CALL;
+use super::calls::Calls;
 use super::resolver::SystemResolver;
+use super::wire::{Progress, Wire};
 use crate::causality::NodeId;
 use crate::format::facts::{self, Facts, Question};
 use crate::format::message;
@@ -24,9 +26,6 @@ use crate::replica::Rejection;
 
 /// Questions are a name and a few numbers.
 const MAX_QUESTION_BYTES: usize = 4 << 10;
-
-/// Facts: tens of bytes for each entry of a version vector, some hundred a link.
-const MAX_FACTS_BYTES: usize = 1 << 20;
 
 /// How long an answer may take altogether. Whoever asks waits less.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -38,10 +37,12 @@ const MAX_ASKING: usize = 4;
 pub(super) async fn ask(
     url: String,
     mut questions: mpsc::Receiver<Asked>,
+    calls: Calls,
     resolver: SystemResolver,
     connect_timeout: Duration,
 ) {
-    let url: Arc<str> = format!("{url}{FACTS_CALL}").into();
+    let url: Arc<str> = url.into();
+    let calls = Arc::new(calls);
     let mut asking = JoinSet::new();
     while let Some(asked) = questions.recv().await {
         while asking.len() >= MAX_ASKING {
@@ -51,47 +52,38 @@ pub(super) async fn ask(
         if !asked.is_wanted() {
             continue;
         }
-        let (url, resolver) = (url.clone(), resolver.clone());
+        let (url, calls, resolver) = (url.clone(), calls.clone(), resolver.clone());
         asking.spawn(async move {
             // That there is no answer is all that anybody wants to know: the pushes say what is wrong with the way.
-            if let Some(facts) = fetch(&url, &asked.question, resolver, connect_timeout).await {
+            if let Some(facts) = fetch(&url, &calls, &asked.question, resolver, connect_timeout).await {
                 asked.answer(facts);
             }
         });
     }
 }
 
-async fn fetch(url: &str, question: &Question, resolver: SystemResolver, connect: Duration) -> Option<Facts> {
+async fn fetch(
+    url: &str,
+    calls: &Calls,
+    question: &Question,
+    resolver: SystemResolver,
+    connect_timeout: Duration,
+) -> Option<Facts> {
     // A connection a question: the address may be another node's by the next.
     let client = Client::builder()
-        .connect_timeout(connect)
+        .connect_timeout(connect_timeout)
         .timeout(PATIENCE)
         .dns_resolver(resolver)
-        .pool_max_idle_per_host(0)
+        .pool_max_idle_per_host(1)
         .http1_only()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .build()
         .ok()?;
-    let body = facts::encode_question(question);
-    let mut response = client
-        .post(url)
-        .header(CONTENT_TYPE, message::CONTENT_TYPE)
-        .body(body)
-        .send()
-        .await
-        .ok()?
-        .error_for_status()
-        .ok()?;
-    let mut bytes = Vec::new();
-    while let Some(piece) = response.chunk().await.ok()? {
-        if bytes.len() + piece.len() > MAX_FACTS_BYTES {
-            return None;
-        }
-        bytes.extend_from_slice(&piece);
-    }
-    let facts = facts::decode_facts(&bytes).ok()?;
+    let wire = Wire { client: &client, url, connect_timeout, progress: Arc::new(Progress::new()) };
+    let reply = calls.call(&wire, FACTS_CALL, facts::encode_question(question).into()).await.ok()?;
+    let facts = facts::decode_facts(&reply.accepted().ok()?).ok()?;
     question.to.is_none_or(|to| to == facts.node).then_some(facts)
 }
 

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures_util::StreamExt;
@@ -15,9 +16,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
 use tokio::time::timeout;
 
+use super::guard::{self, Guard, Metrics};
 use super::questions::{self, Questions};
 use super::versions::Refused;
-use super::{CALL, FACTS_CALL, STATE_CALL};
+use super::{CALL, FACTS_CALL, HELLO_CALL, STATE_CALL};
+use crate::auth::Keys;
 use crate::format::state;
 use crate::format::{FormatError, message};
 use crate::node::{NodeHandle, PushError};
@@ -50,12 +53,26 @@ struct Endpoint {
     refused: Arc<Refused>,
 }
 
+/// Whom the endpoint lets in.
+#[derive(Clone, Debug)]
+pub struct EndpointOptions {
+    /// What is checked with.
+    pub keys: Keys,
+    /// Random bits of this process.
+    pub boot: u64,
+    /// What it counts.
+    pub metrics: Metrics,
+}
+
 /// The replication endpoint of a node.
-pub fn router(node: NodeHandle) -> Router {
+pub fn router(node: NodeHandle, options: EndpointOptions) -> Router {
     let room = Arc::new(Semaphore::new(MAX_ALL_BYTES / ROOM_UNIT_BYTES));
     let facts = Router::new().route(FACTS_CALL, post(questions::answer)).with_state(Questions::new(node.clone()));
     let calls = Router::new().route(CALL, post(push)).route(STATE_CALL, post(piece));
-    calls.with_state(Endpoint { node, room, refused: Arc::default() }).merge(facts)
+    let calls = calls.with_state(Endpoint { node, room, refused: Arc::default() }).merge(facts);
+    let guard = Guard::new(options.keys, options.boot, options.metrics);
+    // Every call there is.
+    calls.route(HELLO_CALL, post(guard::hello)).route_layer(from_fn_with_state(guard, guard::guard))
 }
 
 async fn push(State(endpoint): State<Endpoint>, request: Request) -> Response {

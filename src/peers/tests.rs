@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::resolver::SystemResolver;
 use super::transport::Transport;
 use super::*;
+use crate::auth::{Keyring, Keys, Secrets};
 use crate::causality::{NodeId, VersionVector};
 use crate::format::message;
 use crate::format::state::{self, StateAnswer, Taken};
@@ -20,8 +21,12 @@ use crate::replica::{Answer, Protocol, Rejection, Statement};
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn transport(url: &str) -> Transport {
+    transport_with(url, Keys::default())
+}
+
+fn transport_with(url: &str, keys: Keys) -> Transport {
     let options = SenderOptions { progress_timeout: PROGRESS_TIMEOUT, ..SenderOptions::default() };
-    Transport::new(url, &options, SystemResolver::new())
+    Transport::new(url, &options, Calls::new(keys, NodeId(0)), SystemResolver::new())
 }
 
 fn an_answer() -> Answer {
@@ -56,7 +61,7 @@ async fn peer(answers: Vec<Vec<u8>>) -> String {
             let (mut connection, _) = listener.accept().await.unwrap();
             let mut request = [0; 4096];
             let read = connection.read(&mut request).await.unwrap();
-            assert!(request[..read].starts_with(b"POST /replication/v1/push HTTP/1.1\r\n"));
+            assert!(request[..read].starts_with(b"POST /replication/v1/"));
             connection.write_all(&answer).await.unwrap();
         }
     });
@@ -104,6 +109,41 @@ async fn every_failure_has_its_word() {
     // Where no name server answers, the look-up takes as long as a connection may.
     let unknown = fails("http://no-such-node.invalid:7000").await;
     assert!(["lookup", "connect-timeout"].contains(&unknown.error_type()), "{unknown}");
+}
+
+/// A node with a secret takes nothing for an answer that is not proven to be one, and says what is wrong.
+#[tokio::test]
+async fn with_a_secret_only_a_proven_answer_is_one() {
+    let secrets = Secrets::parse("a secret that is long enough for anybody").unwrap();
+    let keys = Keys::new(Keyring::new(&secrets, "c"));
+    let rejection = message::encode_rejection(&Rejection::Misdirected { actual: NodeId(2) });
+    let refused = |reason: &str| {
+        let wanted = format!("application/problem+json\r\nwww-authenticate: Causeway-Peer reason={reason}");
+        response("401 Unauthorized", &wanted, b"{}")
+    };
+    let mut signed = good();
+    let proof = format!("causeway-peer-auth: v1 {}\r\n", "A".repeat(43));
+    signed.splice(17..17, proof.into_bytes());
+    let cases = [
+        ("answer-not-authenticated", good(), "its answer is not signed"),
+        ("answer-not-authenticated", signed, "its answer is not the one that was signed"),
+        ("not-authenticated", response("404 Not Found", "text/plain", b""), "upgrade it first"),
+        ("not-authenticated", refused("no-secret"), "this node has a secret and it has none"),
+        ("not-authenticated", refused("unknown-key"), "it does not know the secret"),
+        ("not-authenticated", refused("of-tomorrow"), "gives no reason that is known here"),
+        ("unavailable", response("503 Service Unavailable", "text/plain", b"busy"), "busy"),
+        ("unexpected-answer", response("421 Misdirected Request", message::CONTENT_TYPE, &rejection), "421"),
+    ];
+    for (error_type, answer, why) in cases {
+        let url = peer(vec![answer]).await;
+        let failure = transport_with(&url, keys.clone()).push(b"push".to_vec()).await.unwrap_err();
+        assert_eq!(failure.error_type(), error_type, "{failure}");
+        assert!(failure.to_string().contains(why), "{failure}");
+        assert_eq!(failure.rejection(), None);
+    }
+    let refused = fails(&peer(vec![refused("secret-missing")]).await).await;
+    assert_eq!(refused.error_type(), "not-authenticated");
+    assert!(refused.to_string().contains("this node sent none"), "{refused}");
 }
 
 #[tokio::test]

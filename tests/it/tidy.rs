@@ -13,12 +13,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("node", &["causality", "replica", "format", "storage"]),
     ("backup", &["causality", "replica", "format", "storage"]),
     ("http", &["causality", "replica", "format", "storage", "node"]),
-    ("peers", &["causality", "replica", "format", "storage", "node"]),
+    ("peers", &["causality", "replica", "format", "storage", "node", "auth"]),
     ("telemetry", &["causality", "replica", "format", "storage", "node"]),
     ("metrics", &["causality", "replica", "format", "storage", "node"]),
     ("console", &[]),
     ("listen", &[]),
-    ("config", &["causality"]),
+    ("auth", &[]),
+    ("secrets", &["auth"]),
+    ("config", &["causality", "auth", "secrets"]),
     ("cli", &["backup"]),
 ];
 

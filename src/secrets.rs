@@ -1,0 +1,223 @@
+//! The file with the cluster's secrets: read at the start, and again when it has changed.
+//!
+//! Promises: nothing of what is in it is ever shown; a file that can't be used any more changes nothing, and is told
+//! once; a file that is just being written is left until it rests. Must not know what secrets are for ([`crate::auth`]).
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use prometheus::{IntGauge, Registry, register_int_gauge_with_registry};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::auth::{Keyring, Keys, Secrets, Unusable};
+
+/// How often is looked whether the file has changed.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Secrets are lines, and few.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// Why a file can't be used. Never says what is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// It can't be read.
+    #[error("can't be read: {0}")]
+    Io(#[from] io::Error),
+    /// Another file than this, most likely.
+    #[error("has more than {MAX_BYTES} bytes")]
+    TooLarge,
+    /// What is in it is not as it should be.
+    #[error("{0}")]
+    Unusable(#[from] Unusable),
+}
+
+/// Reads the secrets in a file.
+pub fn read(path: &Path) -> Result<Secrets, SecretsError> {
+    if fs::metadata(path)?.len() > MAX_BYTES {
+        return Err(SecretsError::TooLarge);
+    }
+    // What is wrong with its bytes is said without them.
+    Ok(Secrets::parse(&fs::read_to_string(path)?)?)
+}
+
+/// What a file looked like; another one when it was written or replaced.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+fn stamp(path: &Path) -> Stamp {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
+}
+
+/// Keeps the keys of a node as its file has them.
+struct Watch {
+    path: PathBuf,
+    cluster: String,
+    keys: Keys,
+    secrets: Secrets,
+    /// What the file looked like when it was last read, and when it was last looked at.
+    read: Option<Stamp>,
+    seen: Option<Stamp>,
+    is_bad: IntGauge,
+}
+
+/// The keys of a node of this cluster, by the file that it is configured with and what that had at the start; they change as
+/// the file does, until the set is dropped.
+pub fn start(file: Option<(PathBuf, Secrets)>, cluster: &str, registry: &Registry) -> (Keys, JoinSet<()>) {
+    let is_bad = register_int_gauge_with_registry!(
+        "causeway_secret_file_bad",
+        "1 while the file with the cluster's secrets can't be used, and what it had before is in force.",
+        registry
+    );
+    let is_bad = is_bad.expect("this is valid, and each node has a registry of its own");
+    let mut watching = JoinSet::new();
+    let Some((path, secrets)) = file else { return (Keys::default(), watching) };
+    let keyring = Keyring::new(&secrets, cluster);
+    say("this cluster has secrets", &keyring);
+    let keys = Keys::new(keyring);
+    watching.spawn(Watch::new(path, cluster, keys.clone(), secrets, is_bad).run());
+    (keys, watching)
+}
+
+impl Watch {
+    /// Of a file that had these secrets a moment ago, which the keys are made of.
+    fn new(path: PathBuf, cluster: &str, keys: Keys, secrets: Secrets, is_bad: IntGauge) -> Self {
+        Self { path, cluster: cluster.to_owned(), keys, secrets, read: None, seen: None, is_bad }
+    }
+
+    /// Looks again and again, until it is dropped.
+    async fn run(mut self) {
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            // It may be a disk of a network that hangs.
+            let looked = spawn_blocking(move || {
+                self.look();
+                self
+            });
+            // It fails when it panicked or when the runtime ends.
+            let Ok(watch) = looked.await else { return };
+            self = watch;
+        }
+    }
+
+    /// Takes over what the file has, once it has looked the same twice.
+    fn look(&mut self) {
+        let now = Some(stamp(&self.path));
+        if now == self.read || now != std::mem::replace(&mut self.seen, now) {
+            return;
+        }
+        self.read = now;
+        match read(&self.path) {
+            Ok(secrets) => self.take(secrets),
+            Err(error) => {
+                self.is_bad.set(1);
+                let path = self.path.display();
+                tracing::error!(%path, %error, "the file with the cluster's secrets {error}: those of before stay in force");
+            }
+        }
+    }
+
+    fn take(&mut self, secrets: Secrets) {
+        let was_bad = self.is_bad.get() == 1;
+        self.is_bad.set(0);
+        if secrets == self.secrets && !was_bad {
+            return;
+        }
+        let keyring = Keyring::new(&secrets, &self.cluster);
+        say("the cluster's secrets were read anew", &keyring);
+        self.secrets = secrets;
+        self.keys.replace(keyring);
+    }
+}
+
+/// Logs which keys are in force.
+fn say(what: &str, keyring: &Keyring) {
+    let keys = keyring.ids().map(|id| id.to_string()).collect::<Vec<_>>().join(",");
+    let signing = keyring.signing_id().map_or_else(|| "none".to_owned(), |id| id.to_string());
+    tracing::info!(keys, signing, "{what}: this node signs with {signing} and accepts {keys}");
+    if keyring.accepts_unsigned() {
+        tracing::warn!(
+            "the file with the cluster's secrets has a line 'none': whoever reaches this node's port for peers is believed \
+             without proof, until that line is gone"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const ONE: &str = "1111111111111111111111111111111111111111";
+    const TWO: &str = "2222222222222222222222222222222222222222";
+
+    fn watch(path: &Path) -> (Watch, Keys) {
+        let secrets = read(path).unwrap();
+        let keys = Keys::new(Keyring::new(&secrets, "c"));
+        let is_bad = IntGauge::new("bad", "bad").unwrap();
+        (Watch::new(path.to_owned(), "c", keys.clone(), secrets, is_bad), keys)
+    }
+
+    fn ids(keys: &Keys) -> Vec<String> {
+        keys.current().ids().map(|id| id.to_string()).collect()
+    }
+
+    #[test]
+    fn a_change_is_taken_over_once_the_file_rests_and_a_bad_one_changes_nothing() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("secrets");
+        fs::write(&path, ONE).unwrap();
+        let (mut watch, keys) = watch(&path);
+        let first = ids(&keys);
+        watch.look();
+        watch.look();
+        assert_eq!(ids(&keys), first);
+
+        fs::write(&path, format!("{ONE}\n# the next one\n{TWO}\n")).unwrap();
+        watch.look();
+        assert_eq!(ids(&keys), first, "it may still be being written");
+        watch.look();
+        assert_eq!(ids(&keys).len(), 2);
+        let both = ids(&keys);
+
+        for bad in ["", "short", &format!("{ONE}\n{ONE}")] {
+            fs::write(&path, bad).unwrap();
+            (0..3).for_each(|_| watch.look());
+            assert_eq!((ids(&keys), watch.is_bad.get()), (both.clone(), 1), "{bad}");
+        }
+        fs::remove_file(&path).unwrap();
+        (0..3).for_each(|_| watch.look());
+        assert_eq!((ids(&keys), watch.is_bad.get()), (both.clone(), 1));
+
+        // Replaced by another file, as it is for those who never write in place.
+        fs::write(directory.path().join("new"), TWO).unwrap();
+        fs::rename(directory.path().join("new"), &path).unwrap();
+        (0..2).for_each(|_| watch.look());
+        assert_eq!((ids(&keys), watch.is_bad.get()), (both[1..].to_vec(), 0));
+    }
+
+    #[test]
+    fn what_can_not_be_used_is_said_without_showing_it() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("secrets");
+        let said = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            read(&path).unwrap_err().to_string()
+        };
+        assert_eq!(said(b"# nothing\n\n"), "has no secret");
+        assert_eq!(said(b"none\n"), "has no secret");
+        assert_eq!(said(b"\nhunter2\n"), "has a secret of 7 characters in line 2; at least 32 are needed");
+        assert_eq!(said(format!("{ONE}\n\n {ONE}\n").as_bytes()), "says the same in line 3 as in one before it");
+        assert_eq!(said(&vec![b'x'; 70 << 10]), "has more than 65536 bytes");
+        assert!(said(&[0xff; 40]).starts_with("can't be read: "));
+        assert!(read(&directory.path().join("none")).unwrap_err().to_string().starts_with("can't be read: No such"));
+    }
+}
