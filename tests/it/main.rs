@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod attacks;
 mod backup;
 mod bad_input;
 mod browser;
