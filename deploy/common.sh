@@ -42,6 +42,19 @@ need_compose() {
   fi
 }
 
+# Makes the cluster's secret if there is none: all nodes get it as the file /run/secrets/cluster-secret.
+need_secret() {
+  local directory=deploy/secrets
+  if [ -s "$directory/cluster" ]; then return; fi
+  say "making the cluster's secret: $directory/cluster"
+  # The nodes run as a user of their own and see nothing but the file; here nobody else gets through to it.
+  mkdir -p "$directory"
+  chmod 700 "$directory"
+  { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' && echo; } >"$directory/new"
+  chmod 644 "$directory/new"
+  mv "$directory/new" "$directory/cluster"
+}
+
 # Whether images come from a registry. Asked once by pulling the one that is needed anyway; a 'no' is kept for an
 # hour. CAUSEWAY_IMAGES=pull or CAUSEWAY_IMAGES=local decides it beforehand.
 images_can_be_pulled() {

@@ -208,8 +208,9 @@ impl Twin {
         let of_node0 = |format: &str| docker(&["inspect", "-f", format, "node0"]);
         let environment = of_node0("{{range .Config.Env}}{{println .}}{{end}}");
         let (volume, image) = (format!("{TWIN}:/data"), of_node0("{{.Image}}"));
+        let secret = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/secrets/cluster:/run/secrets/cluster-secret:ro");
         let mut create = vec!["create", "--name", TWIN, "--network", "edge", "--volume", &volume];
-        create.extend(["--read-only", "--publish", "127.0.0.1::8000"]);
+        create.extend(["--volume", secret, "--read-only", "--publish", "127.0.0.1::8000"]);
         environment.lines().filter(|line| !line.is_empty()).for_each(|line| create.extend(["--env", line]));
         create.push(&image);
         docker(&create);
