@@ -2,7 +2,7 @@
 //!
 //! The feature `server` (on by default) is everything but the pure modules.
 
-#[cfg(feature = "server")]
+#[cfg(feature = "auth")]
 pub mod auth;
 #[cfg(feature = "server")]
 pub mod backup;

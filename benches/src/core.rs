@@ -3,6 +3,7 @@
 //! A piece is prepared for so many times and then done that often; what is prepared is not measured.
 
 mod formats;
+mod proofs;
 mod replicas;
 mod states;
 
@@ -37,6 +38,10 @@ pub const PIECES: &[Piece] = &[
     Piece { name: "key record, 1 sibling: encode", large: false, prepare: formats::encode_siblings::<1> },
     Piece { name: "key record, 1 sibling: decode", large: false, prepare: formats::decode_siblings::<1> },
     Piece { name: "key record, 64 siblings: decode", large: true, prepare: formats::decode_siblings::<64> },
+    Piece { name: "push of 1 KiB: encode, decode", large: false, prepare: proofs::without::<1024> },
+    Piece { name: "push of 1 KiB: prove, check, both ways", large: false, prepare: proofs::proven::<1024> },
+    Piece { name: "push of 1 MiB: encode, decode", large: true, prepare: proofs::without::<1048576> },
+    Piece { name: "push of 1 MiB: prove, check, both ways", large: true, prepare: proofs::proven::<1048576> },
 ];
 
 /// The piece of this name.

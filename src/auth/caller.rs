@@ -104,15 +104,10 @@ impl Call {
     }
 
     /// Checks that this is the answer to it.
-    pub fn check(
-        &self,
-        header: Option<&str>,
-        status: u16,
-        content_type: &[u8],
-        body: &[u8],
-    ) -> Result<(), NotProven> {
+    pub fn check(&self, header: Option<&str>, status: u16, content_type: &[u8], body: &[u8]) -> Result<(), NotProven> {
         let header = header.ok_or(NotProven::Unsigned)?;
-        let is_proven = claim::is_answer_proven(&self.key, header, &self.mac, (status, content_type, claim::digest(body)));
+        let is_proven =
+            claim::is_answer_proven(&self.key, header, &self.mac, (status, content_type, claim::digest(body)));
         if is_proven { Ok(()) } else { Err(NotProven::WrongMac) }
     }
 

@@ -58,7 +58,9 @@ const UNSIGNED: &str = "none";
 #[derive(Debug)]
 pub(super) enum Said<'a> {
     /// By a node that signs nothing; older ones don't even say that.
-    Unsigned { from: Option<u32> },
+    Unsigned {
+        from: Option<u32>,
+    },
     Signed(Claim<'a>),
     /// Not to be understood.
     Malformed,

@@ -26,7 +26,7 @@ mod tests;
 
 pub use caller::{Call, Caller, NotProven};
 pub use claim::{Challenge, Digest, digest};
-pub use gate::{BodyCheck, Gate, Pass, Refusal, Refused};
+pub use gate::{BodyCheck, Gate, Pass, Proven, Refusal, Refused};
 pub use keys::{KeyId, Keyring, Keys};
 pub use replays::{MAX_RUNS, Replays, WINDOW};
 pub use secrets::{Secrets, Unusable};

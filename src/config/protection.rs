@@ -8,8 +8,7 @@ use super::parse::{self, Count};
 use super::{PeerListen, SecretFile};
 use crate::secrets;
 
-const WAYS_OUT: &str =
-    "an address of this machine alone, such as 127.0.0.1:8000, or that CAUSEWAY_SECRET_FILE is set, or CAUSEWAY_INSECURE=1: \
+const WAYS_OUT: &str = "an address of this machine alone, such as 127.0.0.1:8000, or that CAUSEWAY_SECRET_FILE is set, or CAUSEWAY_INSECURE=1: \
      without a secret, whoever can connect there can do everything";
 
 /// What protects a node.

@@ -82,9 +82,7 @@ impl Reply {
         let is_ours = self.is_ours();
         match self.status {
             StatusCode::OK if is_ours => Ok(self.body),
-            status if is_ours && !status.is_success() => {
-                Err(Failure::Rejected(message::decode_rejection(&self.body)?))
-            }
+            status if is_ours && !status.is_success() => Err(Failure::Rejected(message::decode_rejection(&self.body)?)),
             StatusCode::SERVICE_UNAVAILABLE => Err(Failure::Unavailable(self.shown())),
             status => Err(Failure::Unexpected(status, self.shown())),
         }

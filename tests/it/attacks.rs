@@ -302,10 +302,9 @@ async fn secrets_are_exchanged_under_writes_without_one_that_fails() {
     ];
     let path = |node: u32| file(directory.path(), &node.to_string(), steps[0]);
     let paths = [0, 1, 2].map(path);
-    let cluster = Cluster::mesh_with(|id, launch| {
-        launch.with("CAUSEWAY_SECRET_FILE", paths[id as usize].to_str().unwrap())
-    })
-    .await;
+    let cluster =
+        Cluster::mesh_with(|id, launch| launch.with("CAUSEWAY_SECRET_FILE", paths[id as usize].to_str().unwrap()))
+            .await;
     spread(&cluster, 0).await;
     let writers = Writers::start(&cluster.nodes);
     for (step, lines) in steps.into_iter().enumerate().skip(1) {
@@ -347,7 +346,8 @@ async fn nodes_with_a_secret_replicate_and_tell_of_each_other() {
     }
     cluster.until_equal(3).await;
     cluster.until_acknowledged().await;
-    let all = send(cluster.api(0).patch("?acks=all", &json!({"acks": "all"})).header("prefer", "wait=10")).await.unwrap();
+    let all =
+        send(cluster.api(0).patch("?acks=all", &json!({"acks": "all"})).header("prefer", "wait=10")).await.unwrap();
     assert_eq!(all.status, 200, "{}", all.body);
     let known = async || {
         let seen = cluster.api(0).get("/cluster").await.json();
