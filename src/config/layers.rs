@@ -17,14 +17,21 @@ const FILE_VARIABLE: &str = "CAUSEWAY_CONFIG";
 /// Variables of the same prefix that are for commands, for `deploy/` and for the tests: a shell in which they are
 /// exported can start a node all the same.
 const FOR_OTHERS: &[&str] = &[
+    "CAUSEWAY_EDGE_NETWORK",
     "CAUSEWAY_IMAGE",
     "CAUSEWAY_IMAGES",
     "CAUSEWAY_JAEGER_IMAGE",
     "CAUSEWAY_MEMORY",
     "CAUSEWAY_NODE",
     "CAUSEWAY_OTLP_ENDPOINT",
+    "CAUSEWAY_PORT_0",
+    "CAUSEWAY_PORT_1",
+    "CAUSEWAY_PORT_2",
+    "CAUSEWAY_REPLICATION_NETWORK",
+    "CAUSEWAY_SECRET_NAME",
     "CAUSEWAY_TEST_BINARY",
     "CAUSEWAY_TEST_COMPOSE",
+    "CAUSEWAY_TEST_SWARM",
 ];
 
 /// One setting.
