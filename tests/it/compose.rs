@@ -11,3 +11,5 @@ mod partitions;
 mod readme;
 mod soak;
 mod traces;
+
+pub(crate) use cluster::docker;

@@ -24,6 +24,7 @@ mod readme;
 mod replication;
 mod scenarios;
 mod support;
+mod swarm;
 mod tidy;
 mod transfer;
 mod twins;

@@ -215,7 +215,7 @@ fn format_of(launch: &Launch, node: usize) -> u32 {
 }
 
 /// Of these keys, what a node shows.
-async fn read_back(api: &Api, expected: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+pub(crate) async fn read_back(api: &Api, expected: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let keys: Vec<&String> = expected.keys().collect();
     let mut shown = BTreeMap::new();
     for keys in keys.chunks(KEYS_A_READ) {

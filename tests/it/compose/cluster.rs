@@ -221,7 +221,7 @@ pub(super) fn address(container: &str) -> String {
 }
 
 /// Runs `docker`; it must succeed. Returns what it printed.
-pub(super) fn docker(arguments: &[&str]) -> String {
+pub(crate) fn docker(arguments: &[&str]) -> String {
     let output = succeed(Command::new("docker").args(arguments));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
