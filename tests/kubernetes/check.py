@@ -5,11 +5,7 @@ with the product (agreement.py). Mistakes planted into what is right have to be 
 """
 
 import json
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import jsonschema
@@ -17,24 +13,12 @@ import kubernetes_validate
 import yaml
 
 from agreement import problems_of, problems_of_restore
+from manifests import MANIFESTS, ROOT, of_the_readme, render
 from mistakes import MISTAKES
 
-ROOT = Path(__file__).resolve().parents[2]
-MANIFESTS = ROOT / "deploy/kubernetes"
 # The oldest that deploy/kubernetes/README.md names, and the newest that there are schemas of.
 VERSIONS = ["1.30", kubernetes_validate.latest_version()]
 OWN_SCHEMAS = {"ServiceMonitor": json.loads((Path(__file__).parent / "servicemonitor.json").read_text())}
-
-
-def render(kustomize, directory):
-    """The documents of a kustomization."""
-    done = subprocess.run([*kustomize, str(directory)], capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{directory} can't be rendered: {done.stderr}")
-    # What is rendered with a warning uses something that will be gone.
-    if done.stderr:
-        sys.exit(f"{directory} is rendered with a warning: {done.stderr}")
-    return list(yaml.safe_load_all(done.stdout))
 
 
 def schema_problems(documents):
@@ -64,29 +48,15 @@ def listing_problems():
     return problems
 
 
-def of_the_readme():
-    """The kustomizations that the README shows, as they stand there."""
-    text = (MANIFESTS / "README.md").read_text()
-    return re.findall(r"```yaml\n(# overlays/.*?)```", text, re.DOTALL)
-
-
 def main(kustomize):
     rendered = {name: render(kustomize, MANIFESTS / name) for name in ["base", "overlays/example"]}
-    shown = of_the_readme()
-    with tempfile.TemporaryDirectory() as copy:
-        shutil.copytree(MANIFESTS, copy, dirs_exist_ok=True)
-        for number, text in enumerate(shown):
-            overlay = Path(copy) / f"overlays/{number}"
-            overlay.mkdir()
-            (overlay / "kustomization.yaml").write_text(text)
-            rendered[f"README.md, kustomization {number + 1}"] = render(kustomize, overlay)
+    rendered["five nodes"], rendered["three again"] = of_the_readme(kustomize)
     problems = listing_problems()
-    if len(shown) < 2:
-        problems.append("README.md shows no kustomizations of five nodes, and of three after them")
     for name, documents in rendered.items():
         problems += [f"{name}: {problem}" for problem in schema_problems(documents) + problems_of(documents, ROOT)]
     restore = render(kustomize, MANIFESTS / "restore")
-    problems += [f"restore: {problem}" for problem in schema_problems(restore) + problems_of_restore(restore, rendered["base"], ROOT)]
+    of_restore = schema_problems(restore) + problems_of_restore(restore, rendered["base"], ROOT)
+    problems += [f"restore: {problem}" for problem in of_restore]
     if problems:
         sys.exit("\n".join(problems))
     for mistake in MISTAKES:
@@ -99,4 +69,5 @@ def main(kustomize):
           f" {len(MISTAKES)} planted mistakes were noticed")
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,10 +1,6 @@
 """Mistakes that somebody could make; each says what is wrong, and makes it so in rendered documents."""
 
-
-def one(documents, kind, name=None):
-    [found] = [document for document in documents
-               if document["kind"] == kind and name in (None, document["metadata"]["name"])]
-    return found
+from manifests import one
 
 
 def pod(documents):
