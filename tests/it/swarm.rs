@@ -74,7 +74,9 @@ impl Stack {
     /// Makes a node's task anew, on its volume and with all of its networks.
     fn restart(&self, node: usize) {
         let service = self.service(node);
-        tokio::task::block_in_place(|| docker(&["service", "update", "--force", "--detach=false", "--quiet", &service]));
+        tokio::task::block_in_place(|| {
+            docker(&["service", "update", "--force", "--detach=false", "--quiet", &service])
+        });
     }
 
     async fn vectors(&self) -> Vec<Value> {
@@ -206,7 +208,8 @@ async fn what_was_written_outlives_the_stack() {
     docker(&["stack", "rm", &stack.name]);
     // Its networks go last, and a stack of the same name can't be deployed while they do.
     let network = setting("CAUSEWAY_REPLICATION_NETWORK");
-    let gone = async || docker(&["network", "ls", "--quiet", "--filter", &format!("name={network}")]).is_empty().then_some(());
+    let gone =
+        async || docker(&["network", "ls", "--quiet", "--filter", &format!("name={network}")]).is_empty().then_some(());
     until(gone, async || format!("{network} is still there")).await;
     stack.deploy_well(&[]);
     stack.until_equal().await;

@@ -61,8 +61,9 @@ class Deployment:
     def all(self, kind):
         return [document for document in self.documents if document["kind"] == kind]
 
-    def setting(self, name):
-        return self.environment.get(name, self.known[name])
+    def bytes(self, name):
+        name = f"CAUSEWAY_{name}_BYTES"
+        return int(self.environment.get(name, self.known[name]))
 
     def selected_by(self, labels):
         return labels.items() <= self.labels.items()
@@ -193,9 +194,8 @@ def volumes(deployment):
 
 def resources(deployment):
     """Room for what the documents say that a node takes at most, and time to stop (docs/operations.md, Memory)."""
-    setting = lambda name: int(deployment.setting(f"CAUSEWAY_{name}"))
-    most = 50 * MIB + 5 * 32 * MIB + 8 * 16 * MIB + setting("CACHE_BYTES") + setting("MAX_BODIES_BYTES")
-    most += setting("MAX_ANSWERS_BYTES") + setting("MAX_DELIVERY_BUFFER_BYTES") + 2 * setting("MAX_WAITING_BYTES")
+    most = 50 * MIB + 5 * 32 * MIB + 8 * 16 * MIB + deployment.bytes("CACHE") + deployment.bytes("MAX_BODIES")
+    most += deployment.bytes("MAX_ANSWERS") + deployment.bytes("MAX_DELIVERY_BUFFER") + 2 * deployment.bytes("MAX_WAITING")
     amounts = deployment.container["resources"]
     memory = amounts["limits"]["memory"]
     if int(memory[:-2]) * UNITS[memory[-2:]] < most:

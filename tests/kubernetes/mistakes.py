@@ -49,7 +49,7 @@ def other_settings(documents):
 
 def node_id(documents):
     """the same id for all"""
-    container(documents)["env"][0] = {"name": "CAUSEWAY_NODE_ID", "value": "0", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    container(documents)["env"][0]["valueFrom"]["fieldRef"]["fieldPath"] = "metadata.namespace"
 
 
 def service_links(documents):
