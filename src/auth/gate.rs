@@ -112,11 +112,7 @@ impl Gate {
 
     /// Judges a request by its head; it counts as having come from then on.
     pub fn admit(&self, method: &str, path: &str, header: Option<&str>) -> Result<Pass, Refused> {
-        let claim = match self.identify(method, path, header)? {
-            Some((claim, key)) => (claim, key),
-            None => return Ok(Pass::Unsigned),
-        };
-        let (claim, key) = claim;
+        let Some((claim, key)) = self.identify(method, path, header)? else { return Ok(Pass::Unsigned) };
         let taken = match claim.challenge {
             Some(challenge) => self.replays().take(challenge, claim.run, claim.number),
             None => Err(Known::OtherChallenge),
