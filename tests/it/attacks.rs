@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::commands::ask;
-use crate::support::api::{Answer, Api, send};
+use crate::support::api::{Answer, send};
 use crate::support::cluster::Cluster;
 use crate::support::process::{Launch, Process};
 use crate::support::{free_ports, until};
