@@ -19,8 +19,8 @@ use crate::support::api::{self, Api};
 pub(super) enum Does {
     /// Reads along.
     Nothing,
-    /// Lets nothing through.
-    Holds,
+    /// Lets nothing through that has this in it.
+    Holds(&'static str),
     /// Lets no push through, and answers that the peer has all of it, as if that had said so, but unsigned.
     Acknowledges,
     /// The same, with what proved an answer before.
@@ -104,7 +104,7 @@ async fn carry(mut near: TcpStream, target: u16, state: Arc<Mutex<State>>) -> Op
             (state.does, state.proof.clone())
         };
         match does {
-            Does::Holds => return None,
+            Does::Holds(text) if contains(&request.body, text) => return None,
             Does::Acknowledges if is_push => near.write_all(&acknowledgement(&request.body, None)).await.ok()?,
             Does::AcknowledgesWithAnOldProof if is_push => {
                 near.write_all(&acknowledgement(&request.body, proof)).await.ok()?;
@@ -119,6 +119,10 @@ async fn carry(mut near: TcpStream, target: u16, state: Arc<Mutex<State>>) -> Op
             }
         }
     }
+}
+
+pub(super) fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 /// An answer that says that node 0 has all that the sender of this push has.
