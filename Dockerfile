@@ -18,26 +18,27 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY tests tests
 COPY benches benches
+COPY deploy deploy
 RUN for manifest in Cargo.toml tests/*/Cargo.toml benches/Cargo.toml; do \
       awk '/^\[/ { skip = /^\[\[(bench|test|example)\]\]/ } !skip' "$manifest" >Cargo.deps && mv Cargo.deps "$manifest" || exit; \
     done \
  && for member in tests/* benches; do mkdir "$member/src" && touch "$member/src/lib.rs" && echo 'fn main() {}' >"$member/src/main.rs"; done \
  && mkdir src && touch src/lib.rs && echo 'fn main() {}' >src/main.rs \
- && cargo build --locked --profile "$PROFILE" --bin causeway \
+ && deploy/binary --dependencies --profile "$PROFILE" \
  && rm -r src
 
-# Only the binary itself is told to link the C library statically: the dependencies need not know, and a
-# `cargo build` on the host shares them. glibc since 2.34 resolves names without loading anything.
 COPY src src
+ARG REVISION=unknown
 RUN touch src/lib.rs src/main.rs \
- && cargo rustc --locked --profile "$PROFILE" --bin causeway -- -C target-feature=+crt-static -C strip=debuginfo \
+ && deploy/binary --profile "$PROFILE" \
  && mkdir -p /image/data \
- && cp target/*/causeway /image/causeway
+ && cp target/*/causeway /image/causeway \
+ && deploy/bill-of-materials /image
 
 FROM scratch
 # A named volume takes over the owner of the directory it is laid on.
 COPY --from=build --chown=65532:65532 /image/data /data
-COPY --from=build /image/causeway /causeway
+COPY --from=build /image/causeway /image/causeway.cdx.json /image/licences.txt /
 ENV CAUSEWAY_DATA_DIR=/data \
     CAUSEWAY_LISTEN=0.0.0.0:8000 \
     CAUSEWAY_PEER_LISTEN=0.0.0.0:7000
@@ -46,7 +47,7 @@ EXPOSE 8000 7000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 CMD ["/causeway", "healthcheck"]
 ENTRYPOINT ["/causeway"]
-ARG VERSION=0.0.0
+ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Causeway" \
       org.opencontainers.image.description="A replicated key-value store that never refuses a write" \

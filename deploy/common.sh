@@ -20,6 +20,10 @@ fail() {
   exit 1
 }
 
+# What images and releases say of themselves.
+version() { sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1; }
+revision() { git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null || echo unknown; }
+
 need_docker() {
   command -v docker >/dev/null || fail "Docker is missing." \
     "Install Docker Engine and Compose (on Debian or Ubuntu: apt-get install docker.io docker-compose)," \

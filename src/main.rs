@@ -37,6 +37,9 @@ use tracing::{error, info, warn};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What of the source this was built from, where `deploy/binary` built it.
+const REVISION: Option<&str> = option_env!("CAUSEWAY_REVISION");
+
 /// How the five seconds of a stop are spent: on requests under way, on the last commit, on the last spans.
 const REQUESTS_GRACE: Duration = Duration::from_secs(3);
 const NODE_GRACE: Duration = Duration::from_secs(1);
@@ -62,7 +65,8 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
 }
 
 fn main() -> ExitCode {
-    let line = cli::parse(SETTINGS.iter().map(|setting| (setting.variable(), setting.default, setting.about)));
+    let line =
+        cli::parse(REVISION, SETTINGS.iter().map(|setting| (setting.variable(), setting.default, setting.about)));
     let input = Input {
         environment: std::env::vars_os().collect(),
         arguments: line.node.map(|node| Arguments { id: node.id, port: node.port, peer_ports: node.peer_ports }),
@@ -111,6 +115,9 @@ fn run(config: Config, traces: Option<TraceOptions>) -> ExitCode {
     if let Err(error) = telemetry::init_logs(&config.log, format) {
         eprintln!("causeway: {error}");
         return ExitCode::FAILURE;
+    }
+    if let Err(error) = secrets::keep_out_of_core_dumps() {
+        warn!(%error, "a core dump of this process may have secrets in it");
     }
     config.warnings.iter().for_each(|warning| warn!("{warning}"));
     let outcome = Runtime::new().map_err(system("can't start the runtime")).and_then(|runtime| {
@@ -224,6 +231,7 @@ fn metrics_options(config: &Config) -> MetricsOptions {
         admission: admission(config),
         max_delivery_buffer_ops: config.replication.delivery_buffer_ops,
         max_delivery_buffer_bytes: config.replication.delivery_buffer_bytes,
+        revision: REVISION,
     }
 }
 
@@ -339,13 +347,14 @@ fn http_options(config: &Config) -> HttpOptions {
         answers_bytes: config.max_answers_bytes,
         ..http::Limits::default()
     };
-    HttpOptions { limits, traces_url: config.traces_url.clone(), ..HttpOptions::default() }
+    HttpOptions { limits, traces_url: config.traces_url.clone(), revision: REVISION, ..HttpOptions::default() }
 }
 
 fn banner(config: &Config) {
     let peers: Vec<&str> = config.peers.iter().map(|peer| peer.url.as_str()).collect();
     info!(
         version = env!("CARGO_PKG_VERSION"),
+        revision = REVISION,
         node = config.node.0,
         cluster = config.cluster,
         listen = %config.listen,

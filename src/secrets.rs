@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use prometheus::{IntGauge, Registry, register_int_gauge_with_registry};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -42,6 +43,13 @@ pub fn read(path: &Path) -> Result<Secrets, SecretsError> {
     }
     // What is wrong with its bytes is said without them.
     Ok(Secrets::parse(&fs::read_to_string(path)?)?)
+}
+
+/// Lets this process leave no core dump, in which the secrets would be.
+pub fn keep_out_of_core_dumps() -> io::Result<()> {
+    // One byte rather than none, if that is allowed: at none, Linux still gives the dump to a program where the system has one for it.
+    let least = getrlimit(Resource::Core).maximum.map_or(1, |maximum| maximum.min(1));
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(least), maximum: Some(least) })?)
 }
 
 /// What a file looked like; another one when it was written or replaced.

@@ -183,9 +183,14 @@ async fn carry_out(command: &Command, own: OwnNode<'_>) -> Result<(), Failure> {
 
 /// Reads the process's command line. Ends the process after `--help`, `--version` and usage errors (exit
 /// code 2). `settings` is listed by `--help`: the names of variables, their defaults, and what they mean.
-pub fn parse<'a>(settings: impl Iterator<Item = (String, Option<&'a str>, &'a str)>) -> CommandLine {
+pub fn parse<'a>(
+    revision: Option<&str>,
+    settings: impl Iterator<Item = (String, Option<&'a str>, &'a str)>,
+) -> CommandLine {
     use clap::{CommandFactory, FromArgMatches};
-    let mut command = CommandLine::command().after_long_help(long_help(settings));
+    let version = env!("CARGO_PKG_VERSION");
+    let version = revision.map_or(version.to_owned(), |revision| format!("{version} ({revision})"));
+    let mut command = CommandLine::command().version(version).after_long_help(long_help(settings));
     if let Some(first) = unknown_command(&command, std::env::args_os().skip(1)) {
         let similar = similar_command(&command, &first);
         let tip = similar.map(|similar| format!("\n\n  tip: there is '{similar}'")).unwrap_or_default();

@@ -124,6 +124,8 @@ pub struct HttpOptions {
     pub backup_patience: Duration,
     /// Becomes true when the node is stopping: what would go on for ever ends then.
     pub stopping: Option<channel::Receiver<bool>>,
+    /// What of the source this program was built from, if that is known.
+    pub revision: Option<&'static str>,
     /// Where people see a trace, for the console: `{trace_id}` in it stands for the trace's id.
     pub traces_url: Option<String>,
     /// Makes a server span for every request; none are made without it.
@@ -145,6 +147,7 @@ impl Default for HttpOptions {
             watch_keep_alive: Duration::from_secs(15),
             backup_patience: Duration::from_secs(60),
             stopping: None,
+            revision: None,
             traces_url: None,
             tracer: None,
             new_traces: 1.0,

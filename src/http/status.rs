@@ -29,6 +29,9 @@ struct Report {
     node: u32,
     cluster: String,
     version: String,
+    /// What of the source its program was built from; `null`: not known.
+    #[schema(required)]
+    revision: Option<&'static str>,
     protocol: ProtocolView,
     /// How many nodes the configured list has.
     members: usize,
@@ -221,10 +224,10 @@ refusals!(StatusRefusals: query::NONE_KNOWN, problem::OF_STORE);
 )]
 pub(super) async fn status(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [] = query::params(request.uri().query(), [])?;
-    blocking(move || Ok(view::json(&report(&app.node)?))).await
+    blocking(move || Ok(view::json(&report(&app.node, app.options.revision)?))).await
 }
 
-fn report(node: &NodeHandle) -> Result<Report, Problem> {
+fn report(node: &NodeHandle, revision: Option<&'static str>) -> Result<Report, Problem> {
     let status = node.status();
     let view: &View = &status.view;
     let facts = node.facts(None)?;
@@ -234,6 +237,7 @@ fn report(node: &NodeHandle) -> Result<Report, Problem> {
         node: facts.node,
         cluster: node.members().cluster.to_string(),
         version: facts.version,
+        revision,
         protocol: Protocol::OWN.into(),
         members: node.members().count,
         vector: vector(facts.vector),

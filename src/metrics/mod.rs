@@ -67,6 +67,8 @@ pub struct MetricsOptions {
     pub max_delivery_buffer_ops: usize,
     /// How many bytes its delivery buffer may have.
     pub max_delivery_buffer_bytes: usize,
+    /// What of the source this program was built from, if that is known.
+    pub revision: Option<&'static str>,
 }
 
 /// Counts what a node does.

@@ -39,8 +39,12 @@ impl Scraped {
 
     fn of_node(&self, view: &View, families: &mut Families) {
         let members = self.handle.members();
-        let build =
-            [("version", env!("CARGO_PKG_VERSION")), ("node", &members.own.to_string()), ("cluster", &members.cluster)];
+        let build = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("revision", self.options.revision.unwrap_or("unknown")),
+            ("node", &members.own.to_string()),
+            ("cluster", &members.cluster),
+        ];
         families.labelled(
             "causeway_build_info",
             "Always 1; which version runs as which node of which cluster.",

@@ -17,6 +17,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::local::{Node, Setup};
+use causeway::http::HttpOptions;
 
 #[tokio::test]
 async fn a_key_without_a_value_is_a_plain_404() {
@@ -163,7 +164,8 @@ async fn what_is_on_disk_outlives_the_node() {
 
 #[tokio::test]
 async fn the_node_says_how_it_is() {
-    let node = Node::alone(Setup::default()).await;
+    let http = HttpOptions { revision: Some("1234abc"), ..HttpOptions::default() };
+    let node = Node::alone(Setup { http, ..Setup::default() }).await;
     for (path, body) in [("/livez", "ok"), ("/readyz", "ok")] {
         let reply = node.get(path).await;
         assert_eq!((reply.status.as_u16(), &*reply.body), (200, body));
@@ -174,6 +176,7 @@ async fn the_node_says_how_it_is() {
         ("node", json!(0)),
         ("cluster", json!("test")),
         ("version", json!(env!("CARGO_PKG_VERSION"))),
+        ("revision", json!("1234abc")),
         ("protocol", json!({"oldest": 1, "newest": 2})),
         ("members", json!(1)),
         ("keys", json!(1)),

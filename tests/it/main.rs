@@ -18,6 +18,7 @@ mod metrics;
 mod observed;
 mod otlp;
 mod overload;
+mod packaging;
 mod partitions;
 mod processes;
 mod readme;
