@@ -1,0 +1,97 @@
+//! Performs steps with reqwest, and says what its errors mean.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::time::{Duration, Instant};
+
+use reqwest::redirect::Policy;
+use reqwest::{Method, Response};
+use tokio::time::{timeout, timeout_at};
+
+use crate::error::Error;
+use crate::logic::steps::{Answer, Failure, Outcome, Request};
+
+/// A node ends a connection on which nothing is asked for 30 seconds.
+const KEPT: Duration = Duration::from_secs(20);
+
+/// What asks nodes.
+#[derive(Clone, Debug)]
+pub(crate) struct Wire(reqwest::Client);
+
+impl Wire {
+    /// Proxies of the environment are not used: nodes are asked one by one. And nothing is sent again that this crate does
+    /// not know of.
+    pub(crate) fn new(connect_timeout: Duration) -> Result<Self, Error> {
+        let builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(connect_timeout)
+            .pool_idle_timeout(KEPT);
+        builder.build().map(Self).map_err(|error| Error::Unusable(format!("no HTTP client: {}", cause(&error))))
+    }
+
+    /// Makes a request and reads its whole answer.
+    pub(crate) async fn send(&self, request: Request) -> Outcome {
+        let deadline = request.deadline;
+        let response = self.open(request).await?;
+        whole(response, deadline).await
+    }
+
+    /// Makes a request and reads the head of its answer; of an answer that is not good, all.
+    pub(crate) async fn open_good(&self, request: Request) -> Result<(Answer, Option<Response>), Failure> {
+        let deadline = request.deadline;
+        let response = self.open(request).await?;
+        match response.status().is_success() {
+            true => Ok((head(&response), Some(response))),
+            false => Ok((whole(response, deadline).await?, None)),
+        }
+    }
+
+    async fn open(&self, request: Request) -> Result<Response, Failure> {
+        let method = Method::from_bytes(request.method.as_bytes()).unwrap_or_default();
+        let mut building = self.0.request(method, request.url).body(request.body);
+        for (name, text) in request.headers {
+            building = building.header(name, text);
+        }
+        match timeout(request.answer_within, building.send()).await {
+            Ok(sent) => sent.map_err(|error| failure(&error)),
+            Err(_) => Err(Failure { sent: true, reason: "no answer in time".to_owned() }),
+        }
+    }
+}
+
+async fn whole(mut response: Response, deadline: Instant) -> Outcome {
+    let mut answer = head(&response);
+    loop {
+        match timeout_at(deadline.into(), response.chunk()).await {
+            Ok(Ok(Some(piece))) => answer.body.extend_from_slice(&piece),
+            Ok(Ok(None)) => return Ok(answer),
+            Ok(Err(error)) => return Err(failure(&error)),
+            Err(_) => return Err(Failure { sent: true, reason: "the answer did not come whole in time".to_owned() }),
+        }
+    }
+}
+
+fn head(response: &Response) -> Answer {
+    let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers: BTreeMap<_, _> =
+        response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    Answer { status: response.status().as_u16(), headers, body: Vec::new() }
+}
+
+/// A request without a connection, or one that could not be made at all, was not sent.
+fn failure(error: &reqwest::Error) -> Failure {
+    Failure { sent: !error.is_connect() && !error.is_builder(), reason: cause(error) }
+}
+
+/// The cause that says most: reqwest's own messages only say that a request failed.
+fn cause(error: &reqwest::Error) -> String {
+    let mut cause = error.source();
+    let mut told = error.to_string();
+    while let Some(error) = cause {
+        told = error.to_string();
+        cause = error.source();
+    }
+    told
+}
