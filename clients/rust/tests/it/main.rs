@@ -1,1 +1,9 @@
-//! Against nodes.
+//! The client against nodes of the real binary: killed, cut off from each other, and with their answers lost.
+
+mod examples;
+mod failover;
+mod faults;
+mod nodes;
+mod relay;
+mod sessions;
+mod watches;
