@@ -18,11 +18,12 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY tests tests
 COPY benches benches
+COPY clients clients
 COPY deploy deploy
-RUN for manifest in Cargo.toml tests/*/Cargo.toml benches/Cargo.toml; do \
+RUN for manifest in Cargo.toml tests/*/Cargo.toml benches/Cargo.toml clients/*/Cargo.toml; do \
       awk '/^\[/ { skip = /^\[\[(bench|test|example)\]\]/ } !skip' "$manifest" >Cargo.deps && mv Cargo.deps "$manifest" || exit; \
     done \
- && for member in tests/* benches; do mkdir "$member/src" && touch "$member/src/lib.rs" && echo 'fn main() {}' >"$member/src/main.rs"; done \
+ && for member in tests/* benches clients/*; do mkdir "$member/src" && touch "$member/src/lib.rs" && echo 'fn main() {}' >"$member/src/main.rs"; done \
  && mkdir src && touch src/lib.rs && echo 'fn main() {}' >src/main.rs \
  && deploy/binary --dependencies --profile "$PROFILE" \
  && rm -r src

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::http::Wire;
+use crate::http::{Tls, Wire};
 use crate::logic::calls::{Settings, checked_header, checked_timeout};
 use crate::logic::nodes::Nodes;
 use crate::{Session, Watch};
@@ -35,6 +35,7 @@ impl Client {
             attempt_timeout: Duration::from_secs(3),
             connect_timeout: Duration::from_secs(1),
             wait: Duration::from_secs(2),
+            tls: Tls::default(),
         }
     }
 
@@ -69,6 +70,7 @@ pub struct ClientBuilder {
     attempt_timeout: Duration,
     connect_timeout: Duration,
     wait: Duration,
+    tls: Tls,
 }
 
 impl ClientBuilder {
@@ -107,16 +109,27 @@ impl ClientBuilder {
         self
     }
 
+    /// The certificates that are trusted, in PEM, instead of those that the system trusts. With the feature `rustls`.
+    #[cfg(feature = "rustls")]
+    #[must_use]
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.tls.roots = Some(pem.into());
+        self
+    }
+
     /// The client, unless something is wrong with what it was given.
     pub fn build(self) -> Result<Client, Error> {
-        let Self { nodes, token, timeout, attempt_timeout, connect_timeout, wait } = self;
+        let Self { nodes, token, timeout, attempt_timeout, connect_timeout, wait, tls } = self;
         checked_timeout(timeout)?;
         if attempt_timeout.is_zero() || connect_timeout.is_zero() {
             return Err(Error::Unusable("timeouts must be more than nothing".to_owned()));
         }
         checked_header("token", token.as_deref().unwrap_or_default())?;
         let nodes = Nodes::new(nodes)?;
-        let wire = Wire::new(connect_timeout)?;
+        if cfg!(not(feature = "rustls")) && nodes.urls().iter().any(|url| url.starts_with("https:")) {
+            return Err(Error::Unusable("https needs the feature `rustls`".to_owned()));
+        }
+        let wire = Wire::new(connect_timeout, &tls)?;
         let settings = Settings { nodes, token, timeout, attempt_timeout, wait, jitter };
         Ok(Client { settings: Arc::new(settings), wire })
     }

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::time::{Duration, Instant};
 
 use reqwest::redirect::Policy;
-use reqwest::{Method, Response};
+use reqwest::{ClientBuilder, Method, Response};
 use tokio::time::{timeout, timeout_at};
 
 use crate::error::Error;
@@ -14,6 +14,36 @@ use crate::logic::steps::{Answer, Failure, Outcome, Request};
 /// A node ends a connection on which nothing is asked for 30 seconds.
 const KEPT: Duration = Duration::from_secs(20);
 
+/// What is trusted: what the system does, unless certificates are given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tls {
+    #[cfg(feature = "rustls")]
+    pub(crate) roots: Option<Vec<u8>>,
+}
+
+impl Tls {
+    #[cfg(feature = "rustls")]
+    fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder, Error> {
+        use reqwest::Certificate;
+        use rustls::crypto::{CryptoProvider, ring};
+        // An error means that the program has chosen one meanwhile, which is as good.
+        if CryptoProvider::get_default().is_none() {
+            let _ = ring::default_provider().install_default();
+        }
+        let Some(pem) = &self.roots else { return Ok(builder) };
+        match Certificate::from_pem_bundle(pem) {
+            Ok(roots) if !roots.is_empty() => Ok(builder.tls_certs_only(roots)),
+            _ => Err(Error::Unusable("the root certificates are not in PEM".to_owned())),
+        }
+    }
+
+    #[cfg(not(feature = "rustls"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with the feature")]
+    fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder, Error> {
+        Ok(builder)
+    }
+}
+
 /// What asks nodes.
 #[derive(Clone, Debug)]
 pub(crate) struct Wire(reqwest::Client);
@@ -21,14 +51,17 @@ pub(crate) struct Wire(reqwest::Client);
 impl Wire {
     /// Proxies of the environment are not used: nodes are asked one by one. And nothing is sent again that this crate does
     /// not know of.
-    pub(crate) fn new(connect_timeout: Duration) -> Result<Self, Error> {
+    pub(crate) fn new(connect_timeout: Duration, tls: &Tls) -> Result<Self, Error> {
         let builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
             .connect_timeout(connect_timeout)
             .pool_idle_timeout(KEPT);
-        builder.build().map(Self).map_err(|error| Error::Unusable(format!("no HTTP client: {}", cause(&error))))
+        tls.apply(builder)?
+            .build()
+            .map(Self)
+            .map_err(|error| Error::Unusable(format!("no HTTP client: {}", cause(&error))))
     }
 
     /// Makes a request and reads its whole answer.

@@ -75,7 +75,7 @@ fn build() -> PathBuf {
         std::fs::remove_dir_all(&copy).unwrap();
     }
     std::fs::create_dir_all(&copy).unwrap();
-    for part in ["Cargo.toml", "Cargo.lock", "benches", "src", "tests"] {
+    for part in ["Cargo.toml", "Cargo.lock", "benches", "clients/rust", "src", "tests"] {
         copy_all(&root().join(part), &copy.join(part));
     }
     for (file, text) in planted(BUGS, read) {

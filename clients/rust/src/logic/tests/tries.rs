@@ -221,6 +221,9 @@ fn settings_that_can_not_be_are_refused() {
     }
     assert!(matches!(client().connect_timeout(Duration::ZERO).build(), Err(Error::Unusable(_))));
     assert!(matches!(client().token("a\nb").build(), Err(Error::Unusable(_))));
+    assert_eq!(crate::Client::new(["https://a"]).is_ok(), cfg!(feature = "rustls"));
+    #[cfg(feature = "rustls")]
+    assert!(matches!(client().root_certificates("nothing").build(), Err(Error::Unusable(_))));
     let mut world = World::new();
     assert!(matches!(world.write(&mut seen("a\r\nb"), vec![]), Err(Error::Unusable(_))));
 }
