@@ -6,4 +6,6 @@ mod faults;
 mod nodes;
 mod relay;
 mod sessions;
+#[cfg(feature = "rustls")]
+mod tls;
 mod watches;
