@@ -38,7 +38,6 @@ impl Tls {
     }
 
     #[cfg(not(feature = "rustls"))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with the feature")]
     fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder, Error> {
         Ok(builder)
     }

@@ -1,4 +1,5 @@
 //! The client against nodes of the real binary: killed, cut off from each other, and with their answers lost.
+#![allow(clippy::unwrap_used)]
 
 mod examples;
 mod failover;

@@ -1,4 +1,5 @@
 //! The logic alone, with a clock of its own.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
