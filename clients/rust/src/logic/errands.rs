@@ -240,7 +240,7 @@ impl Errand for Set {
     }
 }
 
-/// 122 and more random bits.
+/// 128 random bits, as text.
 fn new_idempotency_key() -> Result<String, Error> {
     let mut bytes = [0; 16];
     match getrandom::fill(&mut bytes) {
