@@ -347,7 +347,9 @@ fn http_options(config: &Config) -> HttpOptions {
         answers_bytes: config.max_answers_bytes,
         ..http::Limits::default()
     };
-    HttpOptions { limits, traces_url: config.traces_url.clone(), revision: REVISION, ..HttpOptions::default() }
+    let hosts = http::Hosts::new(config.hosts.iter().map(String::as_str));
+    let traces_url = config.traces_url.clone();
+    HttpOptions { limits, hosts, traces_url, revision: REVISION, ..HttpOptions::default() }
 }
 
 fn banner(config: &Config) {

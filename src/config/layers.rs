@@ -70,6 +70,7 @@ pub const SETTINGS: &[Setting] = &[
         None,
         "A file with the cluster's secrets, one a line: the first signs, any is accepted, changes are taken over",
     ),
+    setting("hosts", None, "Further names that clients call this node by, with commas; .edge: all that end so, *: any"),
     setting("insecure", Some("0"), "1: listen without a secret where others than this machine can connect"),
     setting("data_dir", None, "Where the data is [default: ./causeway-data/ID]"),
     setting("log", Some("info,lsm_tree=warn"), "What is logged, such as causeway=debug,warn"),

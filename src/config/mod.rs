@@ -5,6 +5,7 @@
 //! user wrote it, the value, and what was expected; nothing is guessed (`007` is not 7, and a name that is not
 //! a setting is a problem). Must not know the parts that it configures.
 
+mod hosts;
 mod layers;
 mod parse;
 mod peers;
@@ -76,6 +77,8 @@ pub struct Config {
     pub cache_bytes: u64,
     /// The cluster's secrets, where it has any.
     pub secrets: Option<SecretFile>,
+    /// The names that this node answers to, besides those that any node does.
+    pub hosts: Vec<String>,
     /// What is odd but not wrong; to be logged.
     pub warnings: Vec<String>,
 }
@@ -184,6 +187,7 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
     }
     let peers = peers::take(&mut values, node, own_port, &mut warnings);
     let removed = peers::take_removed(&mut values, node, peers.as_deref());
+    let hosts = hosts::take(&mut values, node, peer_listen.as_ref());
     let data_dir = values.optional_text("data_dir", parse::path);
     let log = values.text("log", parse::log_filter);
     let log_format = values.optional_text("log_format", parse::log_format);
@@ -225,6 +229,7 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
             max_log_bytes: max_log_bytes?,
             cache_bytes: cache_bytes?,
             secrets: protection?.secrets,
+            hosts: hosts?,
             warnings,
         })
     })();

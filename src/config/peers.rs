@@ -68,6 +68,17 @@ fn take_urls(values: &mut Values, own: Option<NodeId>) -> Option<Vec<Peer>> {
     }
 }
 
+/// The name in the address that the list has of a node, where it has one.
+pub(super) fn host_of(values: &mut Values, id: NodeId) -> Option<String> {
+    if values.has_arguments {
+        return None;
+    }
+    let members = values.list("peers", EXPECTED_LIST)?;
+    let own = members.iter().filter_map(|part| parse_member(part)).find(|member| member.id == Some(id))?;
+    let uri: Uri = own.url.parse().ok()?;
+    Some(uri.host()?.to_owned())
+}
+
 /// The ids that are named as removed. `None`: a problem was noted.
 pub(super) fn take_removed(
     values: &mut Values,

@@ -316,6 +316,23 @@ fn secrets_are_read_at_the_start_and_never_shown() {
 }
 
 #[test]
+fn a_node_is_called_by_the_names_that_are_configured_and_by_its_own() {
+    let hosts = |variables: &[(&str, &str)]| load(&node0(variables)).unwrap().hosts;
+    let own = hosts(&[]);
+    let more = hosts(&[("CAUSEWAY_HOSTS", "kv.example.com, .edge,*")]);
+    assert_eq!(more[..3], ["kv.example.com", ".edge", "*"]);
+    assert_eq!(more[3..], own);
+    let named = hosts(&[
+        ("CAUSEWAY_PEERS", "0=http://node0.replication:7000,1=http://node1.replication:7000"),
+        ("CAUSEWAY_PEER_LISTEN", "localhost:7000"),
+    ]);
+    assert_eq!(named, ["localhost", "node0.replication"]);
+    let wrong = problems(&node0(&[("CAUSEWAY_HOSTS", "node0:8000,http://x,.,a..b,*.edge,ok")]));
+    assert_eq!(wrong.len(), 5, "{wrong:?}");
+    assert!(wrong[0].starts_with("CAUSEWAY_HOSTS is 'node0:8000': expected names without a port"), "{wrong:?}");
+}
+
+#[test]
 fn variables_of_others_and_odd_bytes() {
     let mut input = node0(&[("CAUSEWAYS_X", "1"), ("PATH", "/bin"), ("CAUSEWAY_JAEGER_IMAGE", "x:local")]);
     load(&input).unwrap();

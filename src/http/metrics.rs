@@ -35,6 +35,9 @@ const OTHER: &str = "other";
 const METHODS: [&str; 5] = ["GET", "PATCH", "POST", "HEAD", "PUT"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+/// Why requests don't get in, whatever they ask for.
+const TURNED_AWAY: [(Kind, &str); 2] = [(Kind::WrongHost, "wrong-host"), (Kind::CrossOrigin, "cross-origin")];
+
 /// Upper bounds, in seconds: of a read from memory up to the longest wait.
 const SECONDS: [f64; 15] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -52,6 +55,7 @@ struct Counts {
     writes: Histogram,
     refused_bodies: IntCounter,
     refused_answers: IntCounter,
+    turned_away: Vec<(Kind, IntCounter)>,
 }
 
 impl Default for Metrics {
@@ -84,6 +88,14 @@ impl Metrics {
         let refused_bodies =
             register_int_counter_with_registry!(refused.clone().const_label("limit", "bodies"), registry);
         let refused_answers = register_int_counter_with_registry!(refused.const_label("limit", "answers"), registry);
+        let turned_away = TURNED_AWAY.map(|(kind, reason)| {
+            let refused = opts!(
+                "causeway_client_refusals_total",
+                "Requests of clients that did not get in, whatever they asked for, by why."
+            );
+            let refused = refused.const_label("reason", reason);
+            (kind, register_int_counter_with_registry!(refused, registry).expect(UNIQUE))
+        });
         let places = (PATHS.len() + 1) * (METHODS.len() + 1) * CLASSES.len();
         Self(Arc::new(Counts {
             registry: registry.clone(),
@@ -92,6 +104,7 @@ impl Metrics {
             writes: writes.expect(UNIQUE),
             refused_bodies: refused_bodies.expect(UNIQUE),
             refused_answers: refused_answers.expect(UNIQUE),
+            turned_away: turned_away.into(),
         }))
     }
 
@@ -111,6 +124,12 @@ impl Metrics {
 
     pub(super) fn answer_refused(&self) {
         self.0.refused_answers.inc();
+    }
+
+    /// Counts a request that did not get in.
+    pub(super) fn turned_away(&self, kind: Kind) {
+        let counters = self.0.turned_away.iter().filter(|(of, _)| *of == kind);
+        counters.for_each(|(_, counter)| counter.inc());
     }
 
     pub(super) fn written(&self, took: Duration) {

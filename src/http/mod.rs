@@ -18,6 +18,7 @@ mod conflicts;
 mod draining;
 mod fingerprint;
 mod headers;
+mod hosts;
 mod json;
 mod keys;
 mod latency;
@@ -56,6 +57,7 @@ use tokio::sync::{Semaphore, watch as channel};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use hosts::Hosts;
 pub use metrics::Metrics;
 
 use crate::node::NodeHandle;
@@ -128,6 +130,8 @@ pub struct HttpOptions {
     pub revision: Option<&'static str>,
     /// Where people see a trace, for the console: `{trace_id}` in it stands for the trace's id.
     pub traces_url: Option<String>,
+    /// The names that the node answers to.
+    pub hosts: Hosts,
     /// Makes a server span for every request; none are made without it.
     pub tracer: Option<SdkTracer>,
     /// How many of the requests without a trace begin one, 0 to 1.
@@ -149,6 +153,7 @@ impl Default for HttpOptions {
             stopping: None,
             revision: None,
             traces_url: None,
+            hosts: Hosts::default(),
             tracer: None,
             new_traces: 1.0,
             metrics: Metrics::default(),
@@ -185,6 +190,7 @@ type Shared = State<Arc<App>>;
 pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
     let tracing = options.tracer.clone().map(|tracer| spans::Tracing::new(tracer, options.new_traces));
     let metrics = options.metrics.clone();
+    let hosts = options.hosts.clone();
     let state = Arc::new(App {
         document: Document::new(&options, node.members().count),
         node,
@@ -200,7 +206,8 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
         run: watch::RunId::new(),
         options,
     });
-    finish(routes::routes().with_state(state), tracing, metrics)
+    let routes = routes::routes().with_state(state).layer(hosts::layer(hosts, metrics.clone()));
+    finish(routes, tracing, metrics)
 }
 
 /// What goes around all routes. A panic becomes a problem inside the request's span, so that the span says so.

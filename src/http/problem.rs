@@ -51,6 +51,10 @@ impl Problem {
         Self(Box::new(Parts { kind, detail: detail.into(), members: Map::new(), header: None }))
     }
 
+    pub(super) fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
     /// What is wrong, for people.
     pub(super) fn detail(&self) -> &str {
         &self.0.detail

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -140,8 +140,18 @@ pub(super) fn reason_of(wanted: &str) -> Option<&str> {
     wanted.strip_prefix(SCHEME)
 }
 
+/// What a browser sends is a page's, which may be anybody's: no peer is one, and what is sent for pages says so.
+fn from_a_page() -> Response {
+    const PROBLEM: &str = r#"{"type":"/problems/cross-origin","title":"From a page of another origin","status":403,"detail":"no page may ask for that"}"#;
+    let headers = [(CONTENT_TYPE, "application/problem+json"), (CACHE_CONTROL, "no-store")];
+    (StatusCode::FORBIDDEN, headers, PROBLEM).into_response()
+}
+
 /// Lets a request through, or refuses it; and signs the answer.
 pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    if request.headers().contains_key(ORIGIN) {
+        return from_a_page();
+    }
     let (pass, challenge) = match guard.admit(&request) {
         Ok(admitted) => admitted,
         Err(refused) => return guard.refuse(refused),

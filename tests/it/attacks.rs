@@ -1,6 +1,8 @@
 //! Who reaches the port for peers of a node with a secret, or the way there, and does not know the secret: nothing gets in,
 //! and no answer is believed that the peer did not give. And how secrets are brought in and exchanged.
+//! [`browsers`]: who has a page that is looked at by somebody who reaches a node.
 
+mod browsers;
 mod tap;
 
 use std::fs;

@@ -111,7 +111,12 @@ fn paths_and_methods() -> Vec<Case> {
         plain("a method of one's own", "BREW /status", "", 405, "method-not-allowed"),
         plain("a method in small letters", "get /read?key=kept", "", 405, "method-not-allowed"),
         plain("POST of the status", "POST /status", "", 405, "method-not-allowed"),
-        plain("CONNECT", "CONNECT example.org:443", "", 404, "not-found"),
+        plain("CONNECT", "CONNECT example.org:443", "", 421, "wrong-host"),
+        plain("a stranger's name", "GET /keys", "host: example.org:80\r\n", 421, "wrong-host")
+            .member("host", "example.org:80")
+            .says("CAUSEWAY_HOSTS"),
+        plain("a page of another origin", "POST /read", "origin: http://example.org\r\n", 403, "cross-origin")
+            .member("origin", "http://example.org"),
     ]
 }
 
