@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use causeway::auth::Clients;
 use causeway::cli;
 use causeway::config::{self, Arguments, Config, Input, LogFormat, PeerListen, Problem, Problems, SETTINGS};
 use causeway::console;
@@ -166,6 +167,8 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
     let state_bytes_per_second = NonZero::new(config.replication.state_bytes_per_second);
     let secret_file = config.secrets.as_ref().map(|file| (file.path.clone(), file.secrets.clone()));
     let (keys, _watching) = secrets::start(secret_file, &config.cluster, &registry);
+    let tokens_file = config.tokens.as_ref().map(|file| (file.path.clone(), file.tokens.clone()));
+    let (clients, _watching_tokens) = secrets::start_tokens(tokens_file, &registry);
     let options = SenderOptions { state_bytes_per_second, keys: keys.clone(), ..SenderOptions::default() };
     let _senders = peers::spawn(urls, orders, questions, running.handle.clone(), observer, options);
     let (stop, _) = watch::channel(false);
@@ -173,7 +176,7 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
     let workers = Arc::new(workers.map_err(system("can't start the threads that serve"))?);
     metrics::process::register(&registry, workers.runtimes().chain([Handle::current()]).collect());
     let endpoint = EndpointOptions { keys, boot: getrandom::u64()?, metrics: peers::Metrics::register(&registry) };
-    let servers = serve(&config, (&running, &telemetry, &registry), endpoint, listeners, (&stop, &workers));
+    let servers = serve(&config, (&running, &telemetry, &registry), (endpoint, clients), listeners, (&stop, &workers));
     banner(&config);
     let name = tokio::select! {
         name = signals.next() => name,
@@ -267,14 +270,15 @@ type Server = JoinHandle<Stopped>;
 fn serve(
     config: &Config,
     (running, telemetry, registry): (&Running, &Telemetry, &Registry),
-    endpoint: EndpointOptions,
+    (endpoint, admitted): (EndpointOptions, Clients),
     listeners: Listeners,
     (stop, workers): (&watch::Sender<bool>, &Arc<Workers>),
 ) -> Vec<Server> {
     let (tracer, new_traces) = (telemetry.tracer(), telemetry.new_traces());
     let stopping = Some(stop.subscribe());
     let requests = http::Metrics::register(registry);
-    let options = HttpOptions { tracer, new_traces, stopping, metrics: requests.clone(), ..http_options(config) };
+    let metrics = requests.clone();
+    let options = HttpOptions { tracer, new_traces, stopping, metrics, clients: admitted, ..http_options(config) };
     let clients = http::app(running.handle.clone(), options).merge(console::router());
     let peers = peers::router(running.handle.clone(), endpoint);
     let mut limits = request_limits(running.handle.clone(), requests);

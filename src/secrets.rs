@@ -1,6 +1,6 @@
-//! The file with the cluster's secrets: read at the start, and again when it has changed.
+//! Files with secrets, and with tokens of clients: read at the start, and again when they have changed.
 //!
-//! Promises: nothing of what is in it is ever shown; a file that can't be used any more changes nothing, and is told
+//! Promises: nothing of what is in them is ever shown; a file that can't be used any more changes nothing, and is told
 //! once; a file that is just being written is left until it rests. Must not know what secrets are for ([`crate::auth`]).
 
 use std::fs;
@@ -14,13 +14,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::auth::{Keyring, Keys, Secrets, Unusable};
+use crate::auth::{Clients, Keyring, Keys, Secrets, Tokens, Unusable, UnusableTokens};
 
 /// How often is looked whether the file has changed.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Secrets are lines, and few.
 const MAX_BYTES: u64 = 64 << 10;
+
+/// Tokens may be more.
+const MAX_TOKENS_BYTES: u64 = 4 << 20;
 
 /// Why a file can't be used. Never says what is in it.
 #[derive(Debug, thiserror::Error)]
@@ -29,20 +32,32 @@ pub enum SecretsError {
     #[error("can't be read: {0}")]
     Io(#[from] io::Error),
     /// Another file than this, most likely.
-    #[error("has more than {MAX_BYTES} bytes")]
-    TooLarge,
+    #[error("has more than {0} bytes")]
+    TooLarge(u64),
     /// What is in it is not as it should be.
     #[error("{0}")]
     Unusable(#[from] Unusable),
+    /// The same, of tokens.
+    #[error("{0}")]
+    UnusableTokens(#[from] UnusableTokens),
 }
 
 /// Reads the secrets in a file.
 pub fn read(path: &Path) -> Result<Secrets, SecretsError> {
-    if fs::metadata(path)?.len() > MAX_BYTES {
-        return Err(SecretsError::TooLarge);
+    Ok(Secrets::parse(&text(path, MAX_BYTES)?)?)
+}
+
+/// Reads the tokens in a file.
+pub fn read_tokens(path: &Path) -> Result<Tokens, SecretsError> {
+    Ok(Tokens::parse(&text(path, MAX_TOKENS_BYTES)?)?)
+}
+
+/// What is wrong with its bytes is said without them.
+fn text(path: &Path, max_bytes: u64) -> Result<String, SecretsError> {
+    if fs::metadata(path)?.len() > max_bytes {
+        return Err(SecretsError::TooLarge(max_bytes));
     }
-    // What is wrong with its bytes is said without them.
-    Ok(Secrets::parse(&fs::read_to_string(path)?)?)
+    Ok(fs::read_to_string(path)?)
 }
 
 /// Lets this process leave no core dump, in which the secrets would be.
@@ -60,17 +75,25 @@ fn stamp(path: &Path) -> Stamp {
     Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }
 
-/// Keeps the keys of a node as its file has them.
+/// What is made of a file when it has changed, where it can be used.
+type Take = Box<dyn FnMut(&Path, WasBad) -> Result<(), SecretsError> + Send>;
+
+/// Whether it could not be used before.
+type WasBad = bool;
+
+/// Keeps what a node has of a file as that has it.
 struct Watch {
     path: PathBuf,
-    cluster: String,
-    keys: Keys,
-    secrets: Secrets,
+    /// What is in it.
+    what: &'static str,
+    take: Take,
     /// What the file looked like when it was last read, and when it was last looked at.
     read: Option<Stamp>,
     seen: Option<Stamp>,
     is_bad: IntGauge,
 }
+
+const UNIQUE: &str = "this is valid, and each node has a registry of its own";
 
 /// The keys of a node of this cluster, by the file that it is configured with and what that had at the start; they change as
 /// the file does, until the set is dropped.
@@ -80,20 +103,60 @@ pub fn start(file: Option<(PathBuf, Secrets)>, cluster: &str, registry: &Registr
         "1 while the file with the cluster's secrets can't be used, and what it had before is in force.",
         registry
     );
-    let is_bad = is_bad.expect("this is valid, and each node has a registry of its own");
+    let is_bad = is_bad.expect(UNIQUE);
     let mut watching = JoinSet::new();
     let Some((path, secrets)) = file else { return (Keys::default(), watching) };
     let keyring = Keyring::new(&secrets, cluster);
     say("this cluster has secrets", &keyring);
     let keys = Keys::new(keyring);
-    watching.spawn(Watch::new(path, cluster, keys.clone(), secrets, is_bad).run());
+    watching.spawn(Watch::of_secrets(path, cluster, keys.clone(), secrets, is_bad).run());
     (keys, watching)
+}
+
+/// Whom a node lets in, in the same way.
+pub fn start_tokens(file: Option<(PathBuf, Tokens)>, registry: &Registry) -> (Clients, JoinSet<()>) {
+    let is_bad = register_int_gauge_with_registry!(
+        "causeway_tokens_file_bad",
+        "1 while the file with the tokens of clients can't be used, and what it had before is in force.",
+        registry
+    );
+    let is_bad = is_bad.expect(UNIQUE);
+    let mut watching = JoinSet::new();
+    let Some((path, tokens)) = file else { return (Clients::default(), watching) };
+    say_tokens("clients need a token", &tokens);
+    let clients = Clients::with(tokens);
+    watching.spawn(Watch::of_tokens(path, clients.clone(), is_bad).run());
+    (clients, watching)
 }
 
 impl Watch {
     /// Of a file that had these secrets a moment ago, which the keys are made of.
-    fn new(path: PathBuf, cluster: &str, keys: Keys, secrets: Secrets, is_bad: IntGauge) -> Self {
-        Self { path, cluster: cluster.to_owned(), keys, secrets, read: None, seen: None, is_bad }
+    fn of_secrets(path: PathBuf, cluster: &str, keys: Keys, mut held: Secrets, is_bad: IntGauge) -> Self {
+        let cluster = cluster.to_owned();
+        let take: Take = Box::new(move |path, was_bad| {
+            let secrets = read(path)?;
+            if secrets != held || was_bad {
+                let keyring = Keyring::new(&secrets, &cluster);
+                say("the cluster's secrets were read anew", &keyring);
+                held = secrets;
+                keys.replace(keyring);
+            }
+            Ok(())
+        });
+        Self { path, what: "the cluster's secrets", take, read: None, seen: None, is_bad }
+    }
+
+    /// Of a file whose tokens these clients have.
+    fn of_tokens(path: PathBuf, clients: Clients, is_bad: IntGauge) -> Self {
+        let take: Take = Box::new(move |path, was_bad| {
+            let tokens = read_tokens(path)?;
+            if was_bad || clients.tokens().is_none_or(|held| *held != tokens) {
+                say_tokens("the tokens of clients were read anew", &tokens);
+                clients.replace(tokens);
+            }
+            Ok(())
+        });
+        Self { path, what: "the tokens of clients", take, read: None, seen: None, is_bad }
     }
 
     /// Looks again and again, until it is dropped.
@@ -120,27 +183,21 @@ impl Watch {
             return;
         }
         self.read = now;
-        match read(&self.path) {
-            Ok(secrets) => self.take(secrets),
+        match (self.take)(&self.path, self.is_bad.get() == 1) {
+            Ok(()) => self.is_bad.set(0),
             Err(error) => {
                 self.is_bad.set(1);
-                let path = self.path.display();
-                tracing::error!(%path, %error, "the file with the cluster's secrets {error}: those of before stay in force");
+                let (path, what) = (self.path.display(), self.what);
+                tracing::error!(%path, %error, "the file with {what} {error}: those of before stay in force");
             }
         }
     }
+}
 
-    fn take(&mut self, secrets: Secrets) {
-        let was_bad = self.is_bad.get() == 1;
-        self.is_bad.set(0);
-        if secrets == self.secrets && !was_bad {
-            return;
-        }
-        let keyring = Keyring::new(&secrets, &self.cluster);
-        say("the cluster's secrets were read anew", &keyring);
-        self.secrets = secrets;
-        self.keys.replace(keyring);
-    }
+/// Logs whose tokens are in force.
+fn say_tokens(what: &str, tokens: &Tokens) {
+    let names = tokens.names().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(",");
+    tracing::info!(names, "{what}: there are those of {names}");
 }
 
 /// Logs which keys are in force.
@@ -171,7 +228,7 @@ mod tests {
         let secrets = read(path).unwrap();
         let keys = Keys::new(Keyring::new(&secrets, "c"));
         let is_bad = IntGauge::new("bad", "bad").unwrap();
-        (Watch::new(path.to_owned(), "c", keys.clone(), secrets, is_bad), keys)
+        (Watch::of_secrets(path.to_owned(), "c", keys.clone(), secrets, is_bad), keys)
     }
 
     fn ids(keys: &Keys) -> Vec<String> {

@@ -1,5 +1,7 @@
 //! Who may talk: how peers prove to each other that they know their cluster's secret, without telling it.
 //!
+//! And which clients may do what: [`Tokens`].
+//!
 //! The rules, and against whom they help and against whom not, are in docs/security.md. [`Caller`] signs what a node asks
 //! of a peer and checks the answer; [`Gate`] checks what peers ask and signs the answer. Both take their keys from
 //! [`Keys`], which can be exchanged while they run.
@@ -23,6 +25,7 @@ mod replays;
 mod secrets;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use caller::{Call, Caller, NotProven};
 pub use claim::{Challenge, Digest, digest};
@@ -30,6 +33,7 @@ pub use gate::{BodyCheck, Gate, Pass, Proven, Refusal, Refused};
 pub use keys::{KeyId, Keyring, Keys};
 pub use replays::{MAX_RUNS, Replays, WINDOW};
 pub use secrets::{Secrets, Unusable};
+pub use tokens::{Clients, Grant, Scope, Tokens, UnusableTokens, issue};
 
 /// The header with which requests, and their answers, are signed.
 pub const HEADER: &str = "causeway-peer-auth";

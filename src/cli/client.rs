@@ -3,13 +3,16 @@
 //! Promises: an answer is bounded in bytes and time. Goes on to the next node only where no request was sent, so that
 //! nothing is done twice.
 
+use std::env;
 use std::error::Error;
 use std::fmt;
+use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -206,7 +209,8 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(nodes: &Nodes, own: OwnNode) -> Result<Self, Failure> {
         // Nodes are reached directly: a proxy of the environment is for what is further away.
-        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build();
+        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT);
+        let http = http.default_headers(token()?.into_iter().map(|token| (AUTHORIZATION, token)).collect()).build();
         let http = http.map_err(|error| Failure::NotDone(format!("can't make requests: {}", innermost(&error))))?;
         Ok(Self { http, nodes: nodes.urls(own)? })
     }
@@ -270,6 +274,21 @@ impl Client {
         }
         Err(NoAnswer { tried: tried.join(", "), asked: false })
     }
+}
+
+/// What lets this environment in at nodes that ask for a token.
+fn token() -> Result<Option<HeaderValue>, Failure> {
+    let given = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    let token = match (given("CAUSEWAY_TOKEN"), given("CAUSEWAY_TOKEN_FILE").map(PathBuf::from)) {
+        (Some(token), _) => token.into_string().unwrap_or_default(),
+        (None, Some(path)) => fs::read_to_string(&path).map_err(|source| Failure::File { path, source })?,
+        (None, None) => return Ok(None),
+    };
+    // What it is is not said.
+    let mut header = HeaderValue::try_from(format!("Bearer {}", token.trim()))
+        .map_err(|_| Failure::Usage("the token of CAUSEWAY_TOKEN, or of CAUSEWAY_TOKEN_FILE, is none".to_owned()))?;
+    header.set_sensitive(true);
+    Ok(Some(header))
 }
 
 /// Without its query.

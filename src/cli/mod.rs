@@ -18,6 +18,7 @@ mod output;
 mod session;
 mod set;
 mod status;
+mod token;
 mod verify;
 mod watch;
 
@@ -138,6 +139,12 @@ pub enum Command {
                       empty, 3 a file can't be read or written. After anything but 0 there is nothing to start a node on"
     )]
     Restore(backup::Restore),
+    /// Makes a token for a client
+    ///
+    /// Prints the token, which is shown this once, and the line for the file with tokens (CAUSEWAY_TOKENS_FILE), which knows
+    /// its hash only. Asks no node.
+    #[command(after_help = "Exit codes: 0 made, 2 wrong command line, 3 it could not be made")]
+    Token(token::Token),
     /// Prints a script by which a shell completes commands and options
     Completions(completions::Completions),
     /// Exits with 0 if the node that this environment configures answers GET /readyz with 200 within 2 s
@@ -172,6 +179,7 @@ async fn carry_out(command: &Command, own: OwnNode<'_>) -> Result<(), Failure> {
         Command::Verify(verify) => verify::run(verify, own).await,
         Command::Backup(backup) => backup::run(backup, own).await,
         Command::Restore(restore) => backup::restore(restore),
+        Command::Token(token) => token::run(token),
         Command::Completions(completions) => completions::run(completions),
         Command::Healthcheck => {
             // Not 2, which Docker keeps for itself.

@@ -32,6 +32,8 @@ const FOR_OTHERS: &[&str] = &[
     "CAUSEWAY_TEST_BINARY",
     "CAUSEWAY_TEST_COMPOSE",
     "CAUSEWAY_TEST_SWARM",
+    "CAUSEWAY_TOKEN",
+    "CAUSEWAY_TOKEN_FILE",
 ];
 
 /// One setting.
@@ -69,6 +71,11 @@ pub const SETTINGS: &[Setting] = &[
         "secret_file",
         None,
         "A file with the cluster's secrets, one a line: the first signs, any is accepted, changes are taken over",
+    ),
+    setting(
+        "tokens_file",
+        None,
+        "A file with clients' tokens, NAME SCOPES PREFIXES HASH a line: clients need one, changes are taken over",
     ),
     setting("hosts", None, "Further names that clients call this node by, with commas; .edge: all that end so, *: any"),
     setting("insecure", Some("0"), "1: listen without a secret where others than this machine can connect"),

@@ -24,7 +24,7 @@ pub use layers::{Arguments, Input, SETTINGS, Setting};
 pub use peers::Peer;
 pub use problem::{Problem, Problems};
 
-use crate::auth::Secrets;
+use crate::auth::{Secrets, Tokens};
 use crate::causality::NodeId;
 use layers::Values;
 use parse::Count;
@@ -77,6 +77,8 @@ pub struct Config {
     pub cache_bytes: u64,
     /// The cluster's secrets, where it has any.
     pub secrets: Option<SecretFile>,
+    /// The tokens of clients, where they need any.
+    pub tokens: Option<TokensFile>,
     /// The names that this node answers to, besides those that any node does.
     pub hosts: Vec<String>,
     /// What is odd but not wrong; to be logged.
@@ -90,6 +92,15 @@ pub struct SecretFile {
     pub path: PathBuf,
     /// What was in it.
     pub secrets: Secrets,
+}
+
+/// A file with tokens.
+#[derive(Clone, Debug)]
+pub struct TokensFile {
+    /// The file.
+    pub path: PathBuf,
+    /// What was in it.
+    pub tokens: Tokens,
 }
 
 /// Where peers are served.
@@ -205,7 +216,7 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
     let cache_bytes = values.number("cache_bytes", Count::new(1 << 20, 1 << 40));
 
     let config = (|| {
-        let node = node?;
+        let (node, protection) = (node?, protection?);
         Some(Config {
             node,
             cluster: cluster?,
@@ -228,7 +239,8 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
             min_free_bytes: min_free_bytes?,
             max_log_bytes: max_log_bytes?,
             cache_bytes: cache_bytes?,
-            secrets: protection?.secrets,
+            secrets: protection.secrets,
+            tokens: protection.tokens,
             hosts: hosts?,
             warnings,
         })

@@ -316,6 +316,25 @@ fn secrets_are_read_at_the_start_and_never_shown() {
 }
 
 #[test]
+fn tokens_protect_what_is_for_clients_alone() {
+    let (_file, path) = secret_file(&format!("shop read * {}\n", "5f".repeat(32)));
+    let open = [("CAUSEWAY_TOKENS_FILE", &*path), ("CAUSEWAY_LISTEN", "0.0.0.0:8000")];
+    let with = |peers: &'static str| node0(&[&open[..], &[("CAUSEWAY_PEER_LISTEN", peers)]].concat());
+    let config = load(&with("localhost:7000")).unwrap();
+    assert!(config.tokens.is_some() && config.warnings.is_empty());
+    let listed = [problems(&node0(&open)), problems(&with("0.0.0.0:7000"))].concat();
+    assert!(
+        listed.len() == 2 && listed[0].starts_with("CAUSEWAY_LISTEN is"),
+        "peers are served there, too: {listed:?}"
+    );
+    assert!(listed[1].starts_with("CAUSEWAY_PEER_LISTEN is"), "{listed:?}");
+    let (_bad, bad) = secret_file("shop read * causeway_secret");
+    let listed = problems(&node0(&[("CAUSEWAY_TOKENS_FILE", &bad)]));
+    assert!(listed.len() == 1 && listed[0].contains("it has a hash that is not 64"), "{listed:?}");
+    assert!(!listed[0].contains("causeway_secret"));
+}
+
+#[test]
 fn a_node_is_called_by_the_names_that_are_configured_and_by_its_own() {
     let hosts = |variables: &[(&str, &str)]| load(&node0(variables)).unwrap().hosts;
     let own = hosts(&[]);

@@ -5,6 +5,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::access::Access;
 use super::answers::large;
 use super::openapi::refusals::refusals;
 use super::openapi::{PageOfKeys, SessionHeaders};
@@ -51,7 +52,8 @@ refusals!(Refusals: query::REFUSALS, session::REFUSALS, problem::OF_STORE, &[Kin
     ),
 )]
 pub(super) async fn conflicts(State(app): Shared, request: Request) -> Result<Response, Problem> {
-    let wanted = Wanted::of(&app, request.uri(), request.headers()).await?;
+    let access = Access::of(request.extensions());
+    let wanted = Wanted::of(&app, request.uri(), request.headers(), access).await?;
     large(&app, app.options.limits.answer_bytes, move |app| page(app, wanted)).await
 }
 

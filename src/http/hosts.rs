@@ -21,8 +21,10 @@ use futures_util::future::Either;
 use tower::layer::layer_fn;
 use tower::{Layer, Service};
 
+use super::access;
 use super::metrics::Metrics;
 use super::problem::{Kind, Problem, shown};
+use crate::auth::Clients;
 
 /// What the public name system never leads to: who is called by a name that ends so was found by other means.
 const NOT_PUBLIC: [&str; 5] = ["localhost", "local", "internal", "svc", "home.arpa"];
@@ -132,8 +134,12 @@ fn cross_origin(origin: &str) -> Problem {
 }
 
 /// Refuses what must not get in before anything of its body is read.
-pub(super) fn layer<S>(hosts: Hosts, metrics: Metrics) -> impl Layer<S, Service = Checked<S>> + Clone {
-    layer_fn(move |inner| Checked { inner, hosts: hosts.clone(), metrics: metrics.clone() })
+pub(super) fn layer<S>(
+    hosts: Hosts,
+    clients: Clients,
+    metrics: Metrics,
+) -> impl Layer<S, Service = Checked<S>> + Clone {
+    layer_fn(move |inner| Checked { inner, hosts: hosts.clone(), clients: clients.clone(), metrics: metrics.clone() })
 }
 
 /// Answers the requests that get in.
@@ -141,6 +147,7 @@ pub(super) fn layer<S>(hosts: Hosts, metrics: Metrics) -> impl Layer<S, Service 
 pub(super) struct Checked<S> {
     inner: S,
     hosts: Hosts,
+    clients: Clients,
     metrics: Metrics,
 }
 
@@ -156,8 +163,9 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        match self.hosts.check(&request) {
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let known = self.hosts.check(&request);
+        match known.and_then(|()| access::admit(&self.clients, &self.metrics, &mut request)) {
             Ok(()) => Either::Right(self.inner.call(request)),
             Err(problem) => {
                 self.metrics.turned_away(problem.kind());

@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::access::Access;
 use super::answers::large;
 use super::openapi::SessionHeaders;
 use super::openapi::refusals::refusals;
@@ -84,8 +85,10 @@ pub(super) async fn read_many(State(app): Shared, request: Request) -> Result<Re
     let [resolve] = query::params(request.uri().query(), ["resolve"])?;
     let resolve = Resolve::of(resolve.as_deref())?;
     let session = Session::of(request.headers(), &app.options)?;
+    let access = Access::of(request.extensions());
     let text = body::json(&app, request).await?;
     let keys = json::keys(text.as_str()?, &app.options.limits)?;
+    keys.iter().try_for_each(|key| access.to_key(key))?;
     let _held = text.made_into(keys.len())?;
     session.reached(&app).await?;
 

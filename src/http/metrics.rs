@@ -36,7 +36,12 @@ const METHODS: [&str; 5] = ["GET", "PATCH", "POST", "HEAD", "PUT"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Why requests don't get in, whatever they ask for.
-const TURNED_AWAY: [(Kind, &str); 2] = [(Kind::WrongHost, "wrong-host"), (Kind::CrossOrigin, "cross-origin")];
+const TURNED_AWAY: [(Kind, &str); 4] = [
+    (Kind::WrongHost, "wrong-host"),
+    (Kind::CrossOrigin, "cross-origin"),
+    (Kind::NotAuthenticated, "not-authenticated"),
+    (Kind::NotAllowed, "not-allowed"),
+];
 
 /// Upper bounds, in seconds: of a read from memory up to the longest wait.
 const SECONDS: [f64; 15] =

@@ -9,6 +9,7 @@
 //! what it means (parameters, fields, conditions that are not known are refused); memory is bounded. Must not
 //! decide anything about causality, know how anything is stored, or talk to peers.
 
+mod access;
 mod answers;
 mod backup;
 pub mod bodies;
@@ -60,6 +61,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use hosts::Hosts;
 pub use metrics::Metrics;
 
+use crate::auth::Clients;
 use crate::node::NodeHandle;
 use answers::Answers;
 use openapi::Document;
@@ -132,6 +134,8 @@ pub struct HttpOptions {
     pub traces_url: Option<String>,
     /// The names that the node answers to.
     pub hosts: Hosts,
+    /// Who gets in.
+    pub clients: Clients,
     /// Makes a server span for every request; none are made without it.
     pub tracer: Option<SdkTracer>,
     /// How many of the requests without a trace begin one, 0 to 1.
@@ -154,6 +158,7 @@ impl Default for HttpOptions {
             revision: None,
             traces_url: None,
             hosts: Hosts::default(),
+            clients: Clients::default(),
             tracer: None,
             new_traces: 1.0,
             metrics: Metrics::default(),
@@ -190,7 +195,7 @@ type Shared = State<Arc<App>>;
 pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
     let tracing = options.tracer.clone().map(|tracer| spans::Tracing::new(tracer, options.new_traces));
     let metrics = options.metrics.clone();
-    let hosts = options.hosts.clone();
+    let door = hosts::layer(options.hosts.clone(), options.clients.clone(), metrics.clone());
     let state = Arc::new(App {
         document: Document::new(&options, node.members().count),
         node,
@@ -206,7 +211,7 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
         run: watch::RunId::new(),
         options,
     });
-    let routes = routes::routes().with_state(state).layer(hosts::layer(hosts, metrics.clone()));
+    let routes = routes::routes().with_state(state).layer(door);
     finish(routes, tracing, metrics)
 }
 

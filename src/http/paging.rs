@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, Uri};
 
 use super::App;
+use super::access::Access;
 use super::problem::Problem;
 use super::query::{self, bad_value};
 use super::session::Session;
@@ -19,8 +20,9 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Reads the query, and waits for the state that the request asks for.
-    pub(super) async fn of(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
+    pub(super) async fn of(app: &App, uri: &Uri, headers: &HeaderMap, access: Access) -> Result<Self, Problem> {
         let [prefix, after, limit] = query::params(uri.query(), ["prefix", "after", "limit"])?;
+        access.to_prefix(prefix.as_deref().unwrap_or_default())?;
         let limit = page_limit(limit.as_deref(), app.options.limits.page_keys)?;
         Session::of(headers, &app.options)?.reached(app).await?;
         let (prefix, after) = (prefix.unwrap_or_default().into_owned(), after.map(|after| after.into_owned()));

@@ -5,7 +5,7 @@
 
 mod kind;
 
-use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER};
+use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use problem_details::ProblemDetails;
@@ -27,6 +27,7 @@ impl Kind {
             }
             // Room is not made by itself.
             Self::InsufficientStorage => Some((RETRY_AFTER, HeaderValue::from_static("10"))),
+            Self::NotAuthenticated => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             Self::BodyTooSlow => Some((CONNECTION, HeaderValue::from_static("close"))),
             Self::UnsupportedContentEncoding => Some((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
             _ => None,

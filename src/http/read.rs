@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::access::Access;
 use super::headers::{self, CAUSAL_CONTEXT, CAUSEWAY_SIBLINGS};
 use super::openapi::refusals::refusals;
 use super::openapi::{IfNoneMatch, SessionHeaders};
@@ -72,6 +73,7 @@ pub(super) async fn read(State(app): Shared, request: Request) -> Result<Respons
     let key = key
         .filter(|key| !key.is_empty())
         .ok_or_else(|| Problem::new(Kind::MissingKey, "a read names the key that it wants: /read?key=KEY"))?;
+    Access::of(request.extensions()).to_key(&key)?;
     let resolve = Resolve::of(resolve.as_deref())?;
     Session::of(headers, &app.options)?.reached(&app).await?;
 

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::Method;
 use axum::routing::{get, patch};
 
 use super::{
-    App, backup, cluster, conflicts, draining, fingerprint, keys, latency, many, metrics, openapi, pending, read, set,
-    status, unknown_path, watch, writes, wrong_method,
+    App, access::Needs, backup, cluster, conflicts, draining, fingerprint, keys, latency, many, metrics, openapi,
+    pending, read, set, status, unknown_path, watch, writes, wrong_method,
 };
+
+use crate::auth::Scope;
 
 const READ: &str = "/read";
 const SET: &str = "/set";
@@ -28,6 +31,22 @@ const READYZ: &str = "/readyz";
 const METRICS: &str = "/metrics";
 const WATCH: &str = "/watch";
 const OPENAPI: &str = "/openapi.json";
+
+/// What a call needs where tokens are asked for. Whatever is not named here needs one.
+pub(super) fn needs(method: &Method, path: &str) -> Needs {
+    let is_seen = matches!(*method, Method::GET | Method::HEAD);
+    match route(path).map(|route| PATHS[route]) {
+        Some(LIVEZ | READYZ | OPENAPI) => Needs::Nothing,
+        Some(READ | KEYS | CONFLICTS | WATCH) => Needs::ForSome(Scope::Read),
+        Some(SET) => Needs::ForSome(Scope::Write),
+        Some(FINGERPRINT | WRITES | PENDING) => Needs::ForAll(Scope::Read),
+        Some(BACKUP) => Needs::ForAll(Scope::Admin),
+        Some(STATUS | CLUSTER | CLUSTER_EVENTS | LATENCY | METRICS) => Needs::ForSome(Scope::Status),
+        Some(DRAINING) if is_seen => Needs::ForSome(Scope::Status),
+        Some(DRAINING) => Needs::ForSome(Scope::Admin),
+        Some(_) | None => Needs::Token,
+    }
+}
 
 /// The paths that there are.
 pub(super) const PATHS: &[&str] = &[

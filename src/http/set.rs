@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::access::Access;
 use super::openapi::refusals::refusals;
 use super::openapi::{Acks, IdempotencyKey, SessionHeaders};
 use super::problem::{self, Kind, Problem};
@@ -97,12 +98,15 @@ pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response
     let acks = acks.map(|acks| acks_of(&acks, app.node.members().count)).transpose()?;
     let trace = spans::of_write(request.headers(), app.options.tracer.is_some());
 
+    let access = Access::of(request.extensions());
+
     // What can't be taken is told before it is sent, or before anything is made of it.
     let arriving = body::large_write(&app, request.headers()).map_err(Problem::closing)?;
     let text = body::json(&app, request).await?;
     drop(arriving);
     app.node.would_write(text.len())?;
     let entries = json::values(text.as_str()?, &app.options.limits)?;
+    entries.iter().try_for_each(|(key, _)| access.to_key(key))?;
     // Until it is done: who waits for a context, or for the disk, takes this memory meanwhile.
     let held = text.made_into(entries.len())?;
 

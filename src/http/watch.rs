@@ -24,6 +24,7 @@ use self::cursor::Cursor;
 pub(super) use self::cursor::RunId;
 use self::log::Batch;
 pub(super) use self::log::WatchedLog;
+use super::access::Access;
 use super::openapi::Cursors;
 use super::openapi::refusals::refusals;
 use super::problem::{self, Kind, Problem};
@@ -57,6 +58,7 @@ refusals!(Refusals: query::REFUSALS, problem::OF_STORE, &[Kind::BadCursor, Kind:
 )]
 pub(super) async fn watch(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let [prefix, after] = query::params(request.uri().query(), ["prefix", "after"])?;
+    Access::of(request.extensions()).to_prefix(prefix.as_deref().unwrap_or_default())?;
     let given = Cursor::given(request.headers(), after.as_deref())?;
     let admitted = app.watchers.clone().try_acquire_owned().map_err(|_| {
         let detail = "this node has as many watches as it may have";

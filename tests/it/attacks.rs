@@ -1,9 +1,11 @@
 //! Who reaches the port for peers of a node with a secret, or the way there, and does not know the secret: nothing gets in,
 //! and no answer is believed that the peer did not give. And how secrets are brought in and exchanged.
-//! [`browsers`]: who has a page that is looked at by somebody who reaches a node.
+//! [`browsers`]: who has a page that is looked at by somebody who reaches a node. [`tokens`]: who is a client without
+//! the right token.
 
 mod browsers;
 mod tap;
+mod tokens;
 
 use std::fs;
 use std::path::{Path, PathBuf};

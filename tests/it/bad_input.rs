@@ -97,7 +97,9 @@ async fn every_bad_request_gets_its_documented_answer_and_changes_nothing() {
 }
 
 /// Kinds that no request alone can bring about; `api.rs` has those that can be brought about otherwise.
-const NOT_BY_INPUT: [&str; 11] = [
+const NOT_BY_INPUT: [&str; 13] = [
+    "not-authenticated",
+    "not-allowed",
     "too-many-siblings",
     "internal",
     "outcome-unknown",

@@ -12,7 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("storage", &["causality", "replica", "format"]),
     ("node", &["causality", "replica", "format", "storage"]),
     ("backup", &["causality", "replica", "format", "storage"]),
-    ("http", &["causality", "replica", "format", "storage", "node"]),
+    ("http", &["causality", "replica", "format", "storage", "node", "auth"]),
     ("peers", &["causality", "replica", "format", "storage", "node", "auth"]),
     ("telemetry", &["causality", "replica", "format", "storage", "node"]),
     ("metrics", &["causality", "replica", "format", "storage", "node"]),
@@ -21,7 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("auth", &[]),
     ("secrets", &["auth"]),
     ("config", &["causality", "auth", "secrets"]),
-    ("cli", &["backup"]),
+    ("cli", &["backup", "auth"]),
 ];
 
 /// Modules that only compute, and what would be more than that.

@@ -106,6 +106,12 @@ fn whole(bounds: Map<String, Value>) -> Value {
     schemas.extend(bounds);
     schemas.extend(refusals::schemas());
     components["links"] = links();
+    components["securitySchemes"] = json!({"token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "Needed where the node has a file with tokens",
+    }});
+    document["security"] = json!([{}, {"token": []}]);
     document
 }
 

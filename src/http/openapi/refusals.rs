@@ -35,7 +35,8 @@ pub(crate) use refusals;
 pub(crate) type Answers = BTreeMap<String, RefOr<Response>>;
 
 /// What every request can be refused for.
-const ANY: &[Kind] = &[Kind::CrossOrigin, Kind::WrongHost, Kind::Internal, Kind::Overloaded];
+const ANY: &[Kind] =
+    &[Kind::NotAuthenticated, Kind::NotAllowed, Kind::CrossOrigin, Kind::WrongHost, Kind::Internal, Kind::Overloaded];
 
 /// The answers that these kinds are.
 pub(crate) fn answers(kinds: &[&[Kind]], more: &[(&str, Kind)]) -> Answers {
@@ -137,6 +138,7 @@ pub(in crate::http) const fn members(kind: Kind) -> &'static [&'static str] {
         | Kind::TooManyIncarnations => &["limit"],
         Kind::UnknownWrite => &["dot", "not_asked"],
         Kind::IdempotencyKeyReused => &["dot"],
+        Kind::NotAllowed => &["scope", "key", "prefix"],
         Kind::CrossOrigin => &["origin"],
         Kind::WrongHost => &["host"],
         Kind::UnknownPeer => &["peer"],

@@ -38,6 +38,8 @@ kinds! {
     NotSupported BAD_REQUEST "not-supported" "A header asks for what isn't supported",
     NotJson BAD_REQUEST "not-json" "Not JSON",
     BadBody BAD_REQUEST "bad-body" "The body ended early or is framed wrongly",
+    NotAuthenticated UNAUTHORIZED "not-authenticated" "No token that this node knows",
+    NotAllowed FORBIDDEN "not-allowed" "The token is not for that",
     CrossOrigin FORBIDDEN "cross-origin" "From a page of another origin",
     NotFound NOT_FOUND "not-found" "No such path",
     UnknownWrite NOT_FOUND "unknown-write" "No such write",
