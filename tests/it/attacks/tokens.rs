@@ -105,11 +105,12 @@ const CALLS: [(&str, &str); 18] = [
     ("DELETE", "/nothing"),
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn without_the_right_token_nothing_is_seen_and_nothing_changed() {
-    let world = World::start().await;
-    let document = local::document().await;
-    let (shop, reader, ops) = (&*world.shop.token, &*world.reader.token, &*world.ops.token);
+/// Whose it is, a token, a call with its body, the status that it gets, and a member that the problem has.
+type Attack<'a> = (&'a str, Option<&'a str>, &'a str, &'a str, Option<&'a str>, u16, &'a str);
+
+/// What who has no token tries.
+fn without_a_token(world: &World) -> Vec<Attack<'_>> {
+    let shop = &*world.shop.token;
     let hash = world.shop.line.rsplit(' ').next().unwrap();
     let cut = &shop[..shop.len() - 1];
     let mut attacks = Vec::new();
@@ -119,6 +120,13 @@ async fn without_the_right_token_nothing_is_seen_and_nothing_changed() {
             attacks.push((name, token, method, path, body, 401, ""));
         }
     }
+    attacks
+}
+
+/// What who has a token tries that is not for that.
+fn beyond_a_token(world: &World) -> Vec<Attack<'_>> {
+    let (shop, reader, ops) = (&*world.shop.token, &*world.reader.token, &*world.ops.token);
+    let mut attacks = Vec::new();
     let draining = Some(r#"{"draining": true}"#);
     let one_key = Some(r#"{"keys": ["private"]}"#);
     let two_keys = Some(r#"{"keys": ["cart/1", "private"]}"#);
@@ -151,6 +159,15 @@ async fn without_the_right_token_nothing_is_seen_and_nothing_changed() {
     for path in ["/fingerprint", "/writes/0.00c0ffee00c0ffee.7", "/pending?peer=1"] {
         attack(shop, "GET", path, None, "");
     }
+    attacks
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_right_token_nothing_is_seen_and_nothing_changed() {
+    let world = World::start().await;
+    let document = local::document().await;
+    let (shop, ops) = (&*world.shop.token, &*world.ops.token);
+    let attacks = without_a_token(&world).into_iter().chain(beyond_a_token(&world));
     for (name, token, method, path, body, status, member) in attacks {
         let answer = world.ask(token, method, path, body).await;
         let shown = format!("{name} {method} {path}: {answer:?}");
