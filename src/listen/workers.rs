@@ -44,13 +44,9 @@ impl Workers {
     }
 }
 
-/// How many connections that have something to say a worker looks at at once. Those whose turn it is not yet wait in the
-/// system; an answer that is ready waits only for those that are looked at, so in a flood it does not wait for all.
-const MAX_EVENTS: usize = 32;
-
 impl Worker {
     fn start(name: &str, beside: impl Future<Output = ()> + Send + 'static) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().max_io_events_per_tick(MAX_EVENTS).build()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (alive, ended) = oneshot::channel::<()>();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
