@@ -1,7 +1,9 @@
 //! What a request says of itself in its header: who sends it, to whom, and the proof.
 //!
-//!     v1 <node> <key> <challenge> <run> <number> <digest of the body> <MAC>
-//!     none <node>
+//! ```text
+//! v1 <node> <key> <challenge> <run> <number> <digest of the body> <MAC>
+//! none <node>
+//! ```
 //!
 //! The second is what a node without a secret says: it proves nothing, and helps to say who should be given one.
 
