@@ -119,14 +119,13 @@ impl Faults {
                 self.moment(self.longest).await;
                 cut.iter().for_each(|node| self.cluster.connect(*node));
             }
-            "wiped" => self.away(recorder, node, kind, Volume::Empty).await,
-            _ => self.away(recorder, node, kind, Volume::Kept).await,
+            _ => self.away(recorder, node, kind).await,
         }
         self.moment(self.longest / 6).await;
     }
 
     /// A node does not answer for a while.
-    async fn away(&mut self, recorder: &Recorder, node: usize, kind: &str, volume: Volume) {
+    async fn away(&mut self, recorder: &Recorder, node: usize, kind: &str) {
         let (id, api) = self.nodes[node].clone();
         recorder.node(id, What::Down);
         let name = NODES[node];
@@ -136,6 +135,9 @@ impl Faults {
                 docker(&["rm", "-f", name]);
                 if kind == "wiped" {
                     docker(&["volume", "rm", &named]);
+                    // What it answers from its start on, also before it is seen to be ready, is of this volume.
+                    recorder.node(id, What::Up(Volume::Empty));
+                    recorder.node(id, What::Down);
                 }
                 self.moment(self.longest / 6).await;
                 self.cluster.create(node);
@@ -148,7 +150,7 @@ impl Faults {
             }
         }
         until_ready(id, &api).await;
-        recorder.node(id, What::Up(volume));
+        recorder.node(id, What::Up(Volume::Kept));
     }
 
     async fn moment(&mut self, most: Duration) {
