@@ -2,8 +2,8 @@
 //!
 //! Promises: one state at a time; a piece that came before, or comes too early, changes nothing and is answered with how far
 //! the state is here. Whoever sends one may stop at any time: nothing of it is visible before it is adopted, and another
-//! sender takes over; what is not needed any more, or what nothing comes of, holds neither disk nor log. Must not run on the
-//! owner's thread: pieces are written to the disk.
+//! sender takes over; what is not needed any more, or what nothing comes of, holds neither disk nor log. Must not take pieces
+//! on the owner's thread: they are written to the disk. To end a state does no work there, its files are removed beside.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,8 +76,9 @@ impl Filling {
         storage: &dyn Storage,
     ) -> Result<Step, StorageError> {
         let sender = piece.push.sender.node;
-        let Some(mut open) = self.try_open() else {
-            // A piece is being written: this one, if it is the sender's.
+        let open = self.try_open().filter(|_| !self.is_adopting.load(Ordering::SeqCst));
+        let Some(mut open) = open else {
+            // A piece is being written, this one if it is the sender's; or a state is being adopted.
             let with = self.transfers.filling().map_or(sender, |progress| progress.peer);
             return Ok(Step::Answer(Taken::Busy { with }));
         };
@@ -130,9 +131,9 @@ impl Filling {
         }
     }
 
-    fn close(&self, open: &mut Option<Open>) -> Option<Open> {
+    fn close(&self, open: &mut Option<Open>) {
+        *open = None;
         self.transfers.set_filling(None);
-        open.take()
     }
 
     /// Makes sure that the piece's state is the one that is being filled; else, the answer.
@@ -146,10 +147,6 @@ impl Filling {
     ) -> Result<Option<Taken>, StorageError> {
         let (sender, boot) = (piece.push.sender.node, piece.push.sender.boot);
         match open {
-            _ if self.is_adopting.load(Ordering::SeqCst) => {
-                let with = self.transfers.filling().map_or(own, |progress| progress.peer);
-                return Ok(Some(Taken::Busy { with }));
-            }
             Some(filling) if filling.transfer == piece.transfer => return Ok(None),
             Some(filling) if filling.boot != boot && filling.heard.elapsed() < SILENT => {
                 return Ok(Some(Taken::Busy { with: filling.progress.peer }));
@@ -164,7 +161,7 @@ impl Filling {
             return Ok(Some(Taken::All));
         }
         // What was begun before goes first: two of them take twice the room.
-        drop(self.close(open));
+        self.close(open);
         let progress = StateProgress { peer: sender, began: wall_now(), keys: 0, bytes: 0, all_keys: *keys };
         self.transfers.set_filling(Some(progress));
         let peer = PeerState { vector: vector.clone(), ancestry: ancestry.clone() };
@@ -210,7 +207,7 @@ impl Filling {
         } else {
             return;
         }
-        drop(self.close(&mut open));
+        self.close(&mut open);
     }
 }
 

@@ -90,7 +90,7 @@ impl Sender {
         }
         match order.push.to {
             // Who has said what it lacks has said who it is.
-            Some(peer) if order.state && !order.probe && self.waits_its_turn().await => self.piece(peer, order).await,
+            Some(peer) if order.state && self.waits_its_turn().await => self.piece(peer, order).await,
             _ => self.push(order).await,
         }
     }
