@@ -16,8 +16,9 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use pin_project_lite::pin_project;
 use prometheus::{
-    Histogram, HistogramVec, IntCounter, Registry, TextEncoder, opts, register_histogram_vec_with_registry,
-    register_histogram_with_registry, register_int_counter_with_registry,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, Registry, TextEncoder, opts,
+    register_histogram_vec_with_registry, register_histogram_with_registry, register_int_counter_vec_with_registry,
+    register_int_counter_with_registry,
 };
 use tower::layer::layer_fn;
 use tower::{Layer, Service};
@@ -36,12 +37,7 @@ const METHODS: [&str; 5] = ["GET", "PATCH", "POST", "HEAD", "PUT"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Why requests don't get in, whatever they ask for.
-const TURNED_AWAY: [(Kind, &str); 4] = [
-    (Kind::WrongHost, "wrong-host"),
-    (Kind::CrossOrigin, "cross-origin"),
-    (Kind::NotAuthenticated, "not-authenticated"),
-    (Kind::NotAllowed, "not-allowed"),
-];
+const TURNED_AWAY: [Kind; 4] = [Kind::WrongHost, Kind::CrossOrigin, Kind::NotAuthenticated, Kind::NotAllowed];
 
 /// Upper bounds, in seconds: of a read from memory up to the longest wait.
 const SECONDS: [f64; 15] =
@@ -60,7 +56,7 @@ struct Counts {
     writes: Histogram,
     refused_bodies: IntCounter,
     refused_answers: IntCounter,
-    turned_away: Vec<(Kind, IntCounter)>,
+    turned_away: IntCounterVec,
 }
 
 impl Default for Metrics {
@@ -93,14 +89,15 @@ impl Metrics {
         let refused_bodies =
             register_int_counter_with_registry!(refused.clone().const_label("limit", "bodies"), registry);
         let refused_answers = register_int_counter_with_registry!(refused.const_label("limit", "answers"), registry);
-        let turned_away = TURNED_AWAY.map(|(kind, reason)| {
-            let refused = opts!(
-                "causeway_client_refusals_total",
-                "Requests of clients that did not get in, whatever they asked for, by why."
-            );
-            let refused = refused.const_label("reason", reason);
-            (kind, register_int_counter_with_registry!(refused, registry).expect(UNIQUE))
-        });
+        let turned_away = register_int_counter_vec_with_registry!(
+            "causeway_client_refusals_total",
+            "Requests of clients that did not get in, whatever they asked for, by why.",
+            &["reason"],
+            registry
+        );
+        let turned_away = turned_away.expect(UNIQUE);
+        // They are there from the start on.
+        TURNED_AWAY.iter().for_each(|kind| drop(turned_away.with_label_values(&[kind.slug()])));
         let places = (PATHS.len() + 1) * (METHODS.len() + 1) * CLASSES.len();
         Self(Arc::new(Counts {
             registry: registry.clone(),
@@ -109,7 +106,7 @@ impl Metrics {
             writes: writes.expect(UNIQUE),
             refused_bodies: refused_bodies.expect(UNIQUE),
             refused_answers: refused_answers.expect(UNIQUE),
-            turned_away: turned_away.into(),
+            turned_away,
         }))
     }
 
@@ -133,8 +130,7 @@ impl Metrics {
 
     /// Counts a request that did not get in.
     pub(super) fn turned_away(&self, kind: Kind) {
-        let counters = self.0.turned_away.iter().filter(|(of, _)| *of == kind);
-        counters.for_each(|(_, counter)| counter.inc());
+        self.0.turned_away.with_label_values(&[kind.slug()]).inc();
     }
 
     pub(super) fn written(&self, took: Duration) {

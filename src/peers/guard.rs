@@ -19,7 +19,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use futures_util::stream;
-use prometheus::{IntCounter, Registry, opts, register_int_counter_with_registry};
+use prometheus::{IntCounter, IntCounterVec, Registry, register_int_counter_vec_with_registry};
 use tokio::time::Instant;
 
 use super::HELLO_CALL;
@@ -46,26 +46,25 @@ struct Inner {
 
 /// What the guard of one node counts. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Vec<(&'static str, IntCounter)>>);
+pub struct Metrics(IntCounterVec);
 
 impl Metrics {
     /// Counts in a registry, of which each node has one of its own.
     pub fn register(registry: &Registry) -> Self {
-        let counter = |refusal: Refusal| {
-            let refused = opts!(
-                "causeway_peer_refusals_total",
-                "Requests of peers refused because they don't prove to come from this cluster, by why."
-            );
-            let refused = refused.const_label("reason", refusal.reason());
-            let counter = register_int_counter_with_registry!(refused, registry);
-            (refusal.reason(), counter.expect("these are valid, and each node has a registry of its own"))
-        };
-        Self(Arc::new(Refusal::ALL.into_iter().map(counter).collect()))
+        let refused = register_int_counter_vec_with_registry!(
+            "causeway_peer_refusals_total",
+            "Requests of peers refused because they don't prove to come from this cluster, by why.",
+            &["reason"],
+            registry
+        );
+        let metrics = Self(refused.expect("this is valid, and each node has a registry of its own"));
+        // They are there from the start on.
+        Refusal::ALL.iter().for_each(|refusal| drop(metrics.of(*refusal)));
+        metrics
     }
 
-    fn refused(&self, refusal: Refusal) {
-        let counters = self.0.iter().filter(|(reason, _)| *reason == refusal.reason());
-        counters.for_each(|(_, counter)| counter.inc());
+    fn of(&self, refusal: Refusal) -> IntCounter {
+        self.0.with_label_values(&[refusal.reason()])
     }
 }
 
@@ -99,18 +98,13 @@ impl Guard {
     }
 
     fn refuse(&self, refused: Refused) -> Response {
-        self.0.metrics.refused(refused.why);
+        self.0.metrics.of(refused.why).inc();
         self.log(refused);
         let (reason, why) = (refused.why.reason(), refused.why);
         let problem = format!(
             r#"{{"type":"/problems/peer-not-authenticated","title":"Not proven to come from this cluster","status":401,"detail":"{why}","reason":"{reason}"}}"#
         );
-        let headers = [
-            (CONTENT_TYPE, HeaderValue::from_static("application/problem+json")),
-            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-            (WWW_AUTHENTICATE, wanted(reason)),
-        ];
-        (StatusCode::UNAUTHORIZED, headers, problem).into_response()
+        ([(WWW_AUTHENTICATE, wanted(reason))], as_problem(StatusCode::UNAUTHORIZED, problem)).into_response()
     }
 
     fn log(&self, Refused { from, why }: Refused) {
@@ -143,8 +137,12 @@ pub(super) fn reason_of(wanted: &str) -> Option<&str> {
 /// What a browser sends is a page's, which may be anybody's: no peer is one, and what is sent for pages says so.
 fn from_a_page() -> Response {
     const PROBLEM: &str = r#"{"type":"/problems/cross-origin","title":"From a page of another origin","status":403,"detail":"no page may ask for that"}"#;
+    as_problem(StatusCode::FORBIDDEN, PROBLEM)
+}
+
+fn as_problem(status: StatusCode, problem: impl Into<Body>) -> Response {
     let headers = [(CONTENT_TYPE, "application/problem+json"), (CACHE_CONTROL, "no-store")];
-    (StatusCode::FORBIDDEN, headers, PROBLEM).into_response()
+    (status, headers, problem.into()).into_response()
 }
 
 /// Lets a request through, or refuses it; and signs the answer.

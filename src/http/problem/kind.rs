@@ -14,6 +14,13 @@ macro_rules! kinds {
             /// Every kind, for the document.
             pub(in crate::http) const ALL: [Self; [$($slug),*].len()] = [$(Self::$name),*];
 
+            /// The end of its `type`.
+            pub(in crate::http) const fn slug(self) -> &'static str {
+                match self {
+                    $(Self::$name => $slug,)*
+                }
+            }
+
             /// Status, `type`, `title`.
             pub(in crate::http) const fn facts(self) -> (StatusCode, &'static str, &'static str) {
                 match self {
