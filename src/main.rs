@@ -165,10 +165,8 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
     let (orders, questions) = (std::mem::take(&mut running.orders), std::mem::take(&mut running.questions));
     // They end with the node; dropped with this function, whatever is left of them.
     let state_bytes_per_second = NonZero::new(config.replication.state_bytes_per_second);
-    let secret_file = config.secrets.as_ref().map(|file| (file.path.clone(), file.secrets.clone()));
-    let (keys, _watching) = secrets::start(secret_file, &config.cluster, &registry);
-    let tokens_file = config.tokens.as_ref().map(|file| (file.path.clone(), file.tokens.clone()));
-    let (clients, _watching_tokens) = secrets::start_tokens(tokens_file, &registry);
+    let (keys, _watching) = secrets::start(config.secrets.clone(), &config.cluster, &registry);
+    let (clients, _watching_tokens) = secrets::start_tokens(config.tokens.clone(), &registry);
     let options = SenderOptions { state_bytes_per_second, keys: keys.clone(), ..SenderOptions::default() };
     let _senders = peers::spawn(urls, orders, questions, running.handle.clone(), observer, options);
     let (stop, _) = watch::channel(false);

@@ -3,6 +3,7 @@
 //! Promises: nothing of what is in them is ever shown; a file that can't be used any more changes nothing, and is told
 //! once; a file that is just being written is left until it rests. Must not know what secrets are for ([`crate::auth`]).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -93,17 +94,10 @@ struct Watch {
     is_bad: IntGauge,
 }
 
-const UNIQUE: &str = "this is valid, and each node has a registry of its own";
-
 /// The keys of a node of this cluster, by the file that it is configured with and what that had at the start; they change as
 /// the file does, until the set is dropped.
 pub fn start(file: Option<(PathBuf, Secrets)>, cluster: &str, registry: &Registry) -> (Keys, JoinSet<()>) {
-    let is_bad = register_int_gauge_with_registry!(
-        "causeway_secret_file_bad",
-        "1 while the file with the cluster's secrets can't be used, and what it had before is in force.",
-        registry
-    );
-    let is_bad = is_bad.expect(UNIQUE);
+    let is_bad = is_bad("causeway_secret_file_bad", "the cluster's secrets", registry);
     let mut watching = JoinSet::new();
     let Some((path, secrets)) = file else { return (Keys::default(), watching) };
     let keyring = Keyring::new(&secrets, cluster);
@@ -115,18 +109,19 @@ pub fn start(file: Option<(PathBuf, Secrets)>, cluster: &str, registry: &Registr
 
 /// Whom a node lets in, in the same way.
 pub fn start_tokens(file: Option<(PathBuf, Tokens)>, registry: &Registry) -> (Clients, JoinSet<()>) {
-    let is_bad = register_int_gauge_with_registry!(
-        "causeway_tokens_file_bad",
-        "1 while the file with the tokens of clients can't be used, and what it had before is in force.",
-        registry
-    );
-    let is_bad = is_bad.expect(UNIQUE);
+    let is_bad = is_bad("causeway_tokens_file_bad", "the tokens of clients", registry);
     let mut watching = JoinSet::new();
     let Some((path, tokens)) = file else { return (Clients::default(), watching) };
     say_tokens("clients need a token", &tokens);
     let clients = Clients::with(tokens);
     watching.spawn(Watch::of_tokens(path, clients.clone(), is_bad).run());
     (clients, watching)
+}
+
+fn is_bad(name: &str, what: &str, registry: &Registry) -> IntGauge {
+    let help = format!("1 while the file with {what} can't be used, and what it had before is in force.");
+    register_int_gauge_with_registry!(name, help, registry)
+        .expect("this is valid, and each node has a registry of its own")
 }
 
 impl Watch {
@@ -196,7 +191,7 @@ impl Watch {
 
 /// Logs whose tokens are in force.
 fn say_tokens(what: &str, tokens: &Tokens) {
-    let names = tokens.names().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(",");
+    let names = tokens.names().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(",");
     tracing::info!(names, "{what}: there are those of {names}");
 }
 

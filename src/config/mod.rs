@@ -75,32 +75,14 @@ pub struct Config {
     /// Memory for caches, in bytes: three eighths for keys that are read often, as much for what writes have to know,
     /// the rest for the engine's blocks.
     pub cache_bytes: u64,
-    /// The cluster's secrets, where it has any.
-    pub secrets: Option<SecretFile>,
-    /// The tokens of clients, where they need any.
-    pub tokens: Option<TokensFile>,
+    /// The file with the cluster's secrets, where it has any, and what was in it.
+    pub secrets: Option<(PathBuf, Secrets)>,
+    /// The file with the tokens of clients, where they need any, and what was in it.
+    pub tokens: Option<(PathBuf, Tokens)>,
     /// The names that this node answers to, besides those that any node does.
     pub hosts: Vec<String>,
     /// What is odd but not wrong; to be logged.
     pub warnings: Vec<String>,
-}
-
-/// A file with secrets.
-#[derive(Clone, Debug)]
-pub struct SecretFile {
-    /// The file.
-    pub path: PathBuf,
-    /// What was in it.
-    pub secrets: Secrets,
-}
-
-/// A file with tokens.
-#[derive(Clone, Debug)]
-pub struct TokensFile {
-    /// The file.
-    pub path: PathBuf,
-    /// What was in it.
-    pub tokens: Tokens,
 }
 
 /// Where peers are served.

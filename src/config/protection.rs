@@ -1,12 +1,13 @@
 //! Who may reach a node: everybody only when something protects it, or when that is what its user wants.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::PeerListen;
 use super::layers::Values;
 use super::parse::{self, Count};
-use super::{PeerListen, SecretFile, TokensFile};
-use crate::secrets;
+use crate::auth::{Secrets, Tokens};
+use crate::secrets::{self, SecretsError};
 
 const WAYS_OUT: &str = "an address of this machine alone, such as 127.0.0.1:8000, or that CAUSEWAY_SECRET_FILE is set (for clients on a port of their own, \
      CAUSEWAY_TOKENS_FILE will do), or CAUSEWAY_INSECURE=1: without a secret, whoever can connect there can do everything";
@@ -14,46 +15,34 @@ const WAYS_OUT: &str = "an address of this machine alone, such as 127.0.0.1:8000
 /// What protects a node.
 #[derive(Debug)]
 pub(super) struct Protection {
-    pub(super) secrets: Option<SecretFile>,
-    pub(super) tokens: Option<TokensFile>,
+    pub(super) secrets: Option<(PathBuf, Secrets)>,
+    pub(super) tokens: Option<(PathBuf, Tokens)>,
     insecure: bool,
 }
 
-/// Reads the secrets. `None`: a problem was noted.
+const SECRETS: &str = "a file with a secret of at least 32 characters, or several, one a line";
+const TOKENS: &str = "a file with tokens, NAME SCOPES PREFIXES HASH a line, such as 'causeway token' makes";
+
+/// Reads both files. `None`: a problem was noted.
 pub(super) fn take(values: &mut Values) -> Option<Protection> {
-    let path = values.optional_text("secret_file", parse::path);
-    let tokens_path = values.optional_text("tokens_file", parse::path);
+    // All are looked at before one ends it: everything that is wrong is told.
     let insecure = values.number("insecure", Count::new(0, 1));
-    // Both are read before either ends it: everything that is wrong is told.
-    let tokens = tokens_path.map(|path| path.map(|path| read_tokens(values, path)));
-    let secrets = match path? {
-        None => None,
-        Some(path) => Some(read(values, path)?),
-    };
-    let tokens = match tokens? {
-        None => None,
-        Some(tokens) => Some(tokens?),
-    };
-    Some(Protection { secrets, tokens, insecure: insecure? == 1 })
+    let secrets = read(values, "secret_file", SECRETS, secrets::read);
+    let tokens = read(values, "tokens_file", TOKENS, secrets::read_tokens);
+    Some(Protection { secrets: secrets?, tokens: tokens?, insecure: insecure? == 1 })
 }
 
-fn read_tokens(values: &mut Values, path: PathBuf) -> Option<TokensFile> {
-    match secrets::read_tokens(&path) {
-        Ok(tokens) => Some(TokensFile { path, tokens }),
-        Err(error) => {
-            let expected = "a file with tokens, NAME SCOPES PREFIXES HASH a line, such as 'causeway token' makes";
-            values.invalid("tokens_file", &format!("{expected}; it {error}"))
-        }
-    }
-}
-
-fn read(values: &mut Values, path: PathBuf) -> Option<SecretFile> {
-    match secrets::read(&path) {
-        Ok(secrets) => Some(SecretFile { path, secrets }),
-        Err(error) => {
-            let expected = "a file with a secret of at least 32 characters, or several, one a line";
-            values.invalid("secret_file", &format!("{expected}; it {error}"))
-        }
+/// A file, if one is configured, and what is in it. `None`: a problem was noted.
+fn read<T>(
+    values: &mut Values,
+    key: &'static str,
+    expected: &str,
+    read: fn(&Path) -> Result<T, SecretsError>,
+) -> Option<Option<(PathBuf, T)>> {
+    let Some(path) = values.optional_text(key, parse::path)? else { return Some(None) };
+    match read(&path) {
+        Ok(found) => Some(Some((path, found))),
+        Err(error) => values.invalid(key, &format!("{expected}; it {error}")),
     }
 }
 
@@ -70,11 +59,9 @@ impl Protection {
         // A token says nothing of a peer.
         let only_clients = !matches!(peers, Some(PeerListen::WithClients));
         let asks_clients = is_protected || (self.tokens.is_some() && only_clients);
-        let clients = listen.filter(|listen| !is_local(*listen)).map(|listen| listen.to_string());
-        let peers = peers.filter(|listen| !are_local(listen)).map(PeerListen::to_string);
-        let open = [("listen", clients, asks_clients), ("peer_listen", peers, is_protected)];
-        let unprotected = open.into_iter().filter(|(_, _, is_protected)| !is_protected);
-        for (key, address, _) in unprotected {
+        let clients = listen.filter(|listen| !asks_clients && !is_local(*listen)).map(|listen| listen.to_string());
+        let peers = peers.filter(|listen| !is_protected && !are_local(listen)).map(PeerListen::to_string);
+        for (key, address) in [("listen", clients), ("peer_listen", peers)] {
             let Some(address) = address else { continue };
             if self.insecure {
                 let warning = "whoever can connect there can read and write everything, and can be taken for a peer";

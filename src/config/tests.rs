@@ -300,7 +300,7 @@ fn without_a_secret_only_this_machine_is_listened_to() {
 fn secrets_are_read_at_the_start_and_never_shown() {
     let (_file, path) = secret_file(&format!("# of the cluster\n{SECRET}\n"));
     let config = load(&node0(&[("CAUSEWAY_SECRET_FILE", &path)])).unwrap();
-    assert_eq!(config.secrets.as_ref().unwrap().path.to_str(), Some(&*path));
+    assert_eq!(config.secrets.as_ref().unwrap().0.to_str(), Some(&*path));
     assert!(!format!("{config:?}").contains("long enough"));
     let (_short, short) = secret_file("hunter2");
     let listed = problems(&node0(&[("CAUSEWAY_SECRET_FILE", &short), ("CAUSEWAY_MAX_ENTRIES", "x")]));
