@@ -7,24 +7,14 @@
 //!
 //! Promises: judged by the head alone, without memory; who is no browser is only ever refused for the name that he used.
 
-use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::task::{self, Poll};
 
 use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, Method};
-use axum::response::{IntoResponse, Response};
-use futures_util::future::Either;
-use tower::layer::layer_fn;
-use tower::{Layer, Service};
 
-use super::access;
-use super::metrics::Metrics;
 use super::problem::{Kind, Problem, shown};
-use crate::auth::Clients;
 
 /// What the public name system never leads to: who is called by a name that ends so was found by other means.
 const NOT_PUBLIC: [&str; 5] = ["localhost", "local", "internal", "svc", "home.arpa"];
@@ -56,7 +46,7 @@ impl Hosts {
     }
 
     /// Refuses a request that a page may have made which is not this node's.
-    fn check(&self, request: &Request) -> Result<(), Problem> {
+    pub(super) fn check(&self, request: &Request) -> Result<(), Problem> {
         let (named, headers) = (request.uri().authority(), request.headers());
         let in_headers = headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
         for host in named.map(|named| named.as_str().as_bytes()).into_iter().chain(in_headers) {
@@ -131,48 +121,6 @@ fn cross_origin(origin: &str) -> Problem {
     let origin = shown(origin);
     let detail = format!("only pages of this node's own origin may ask for that, not those of '{origin}'");
     Problem::new(Kind::CrossOrigin, detail).with("origin", origin)
-}
-
-/// Refuses what must not get in before anything of its body is read.
-pub(super) fn layer<S>(
-    hosts: Hosts,
-    clients: Clients,
-    metrics: Metrics,
-) -> impl Layer<S, Service = Checked<S>> + Clone {
-    layer_fn(move |inner| Checked { inner, hosts: hosts.clone(), clients: clients.clone(), metrics: metrics.clone() })
-}
-
-/// Answers the requests that get in.
-#[derive(Clone)]
-pub(super) struct Checked<S> {
-    inner: S,
-    hosts: Hosts,
-    clients: Clients,
-    metrics: Metrics,
-}
-
-impl<S> Service<Request> for Checked<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Either<Ready<Result<Response, Infallible>>, S::Future>;
-
-    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request) -> Self::Future {
-        let known = self.hosts.check(&request);
-        match known.and_then(|()| access::admit(&self.clients, &self.metrics, &mut request)) {
-            Ok(()) => Either::Right(self.inner.call(request)),
-            Err(problem) => {
-                self.metrics.turned_away(problem.kind());
-                Either::Left(ready(Ok(problem.into_response())))
-            }
-        }
-    }
 }
 
 #[cfg(test)]

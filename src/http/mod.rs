@@ -16,6 +16,7 @@ pub mod bodies;
 mod body;
 mod cluster;
 mod conflicts;
+mod door;
 mod draining;
 mod fingerprint;
 mod headers;
@@ -195,7 +196,7 @@ type Shared = State<Arc<App>>;
 pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
     let tracing = options.tracer.clone().map(|tracer| spans::Tracing::new(tracer, options.new_traces));
     let metrics = options.metrics.clone();
-    let door = hosts::layer(options.hosts.clone(), options.clients.clone(), metrics.clone());
+    let door = door::layer(options.hosts.clone(), options.clients.clone(), metrics.clone());
     let state = Arc::new(App {
         document: Document::new(&options, node.members().count),
         node,
