@@ -51,6 +51,15 @@ impl Cluster {
         })
     }
 
+    /// Kills a node's container and takes it away, and its volume with it if that is wanted.
+    pub(super) fn remove(&self, node: usize, with_volume: bool) {
+        let volume = docker(&["inspect", "-f", "{{range .Mounts}}{{.Name}}{{end}}", NODES[node]]);
+        docker(&["rm", "-f", NODES[node]]);
+        if with_volume {
+            docker(&["volume", "rm", &volume]);
+        }
+    }
+
     /// Makes the container of a node of this cluster, which has short logs, and its volume where that is missing. It is
     /// connected, and not started.
     pub(super) fn create(&self, node: usize) {

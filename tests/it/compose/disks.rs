@@ -121,11 +121,7 @@ impl Disks {
 
     /// Another container for node0.
     fn replace(&self, volume: Volume, copy: Option<&[u8]>, cut: bool) {
-        let named = docker(&["inspect", "-f", "{{range .Mounts}}{{.Name}}{{end}}", "node0"]);
-        docker(&["rm", "-f", "node0"]);
-        if volume != Volume::Kept {
-            docker(&["volume", "rm", &named]);
-        }
+        self.cluster.remove(0, volume != Volume::Kept);
         self.cluster.create(0);
         copy.into_iter().for_each(|copy| put_back(copy, "node0"));
         if cut {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use causeway_checker::history::{NodeId, Volume, What};
 
 use super::cluster::{ALL, Cluster, NODES, docker};
-use crate::support::api::{Api, send};
+use crate::support::api::{Api, reading, send};
 use crate::support::history::Recorder;
 use crate::support::load::{Load, Plan};
 use crate::support::random::Random;
@@ -131,10 +131,8 @@ impl Faults {
         let name = NODES[node];
         match kind {
             "made anew" | "wiped" => {
-                let named = docker(&["inspect", "-f", "{{range .Mounts}}{{.Name}}{{end}}", name]);
-                docker(&["rm", "-f", name]);
+                self.cluster.remove(node, kind == "wiped");
                 if kind == "wiped" {
-                    docker(&["volume", "rm", &named]);
                     // What it answers from its start on, also before it is seen to be ready, is of this volume.
                     recorder.node(id, What::Up(Volume::Empty));
                     recorder.node(id, What::Down);
@@ -171,11 +169,7 @@ async fn sample(nodes: Vec<(NodeId, Api)>, began: Instant, time: Duration) -> Ve
     while began.elapsed() < time {
         for (node, api) in &nodes {
             let Ok(shown) = send(api.request(reqwest::Method::GET, "/metrics")).await else { continue };
-            let value = |metric: &str| -> Option<f64> {
-                let line = shown.body.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
-                line?.parse().ok()
-            };
-            let values = TAKEN.map(|taken| value(taken.metric).map(|value| value / taken.unit));
+            let values = TAKEN.map(|taken| Some(reading(&shown.body, taken.metric)? / taken.unit));
             if values.iter().all(Option::is_some) {
                 samples.push((began.elapsed().as_secs_f64(), *node as usize, values.map(Option::unwrap)));
             }

@@ -66,9 +66,7 @@ impl Api {
 
     /// What the node shows of a series: a metric's name, with its labels as they stand there; `None`: nothing.
     pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
-        let shown = self.get("/metrics").await.body;
-        let value = shown.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.map(|value| value.parse().unwrap())
+        reading(&self.get("/metrics").await.body, series)
     }
 
     /// Waits until the log is no longer than it may be, about: what was written long before has left it.
@@ -119,6 +117,12 @@ impl Api {
         let describe = async || format!("{key} on {} reads {:?}, not {value}", self.base, self.read(key).await);
         until(reads, describe).await;
     }
+}
+
+/// What is shown of a series in what `/metrics` answered.
+pub(crate) fn reading(shown: &str, series: &str) -> Option<f64> {
+    let value = shown.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.map(|value| value.parse().unwrap())
 }
 
 /// Sends a request and reads the whole answer.
