@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
 import subprocess
@@ -45,14 +46,23 @@ def until(what: Callable[[], Found | None]) -> Found:
     return found
 
 
+# Below those that the system gives to whoever asks for any: of these, another connection could have one before it is listened
+# on. Processes that run at the same time begin at different ones.
+_PORTS = itertools.count(os.getpid() * 101)
+
+
 def free_ports(count: int) -> list[int]:
-    """Find ports that nobody has."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports: list[int] = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    """Find ports that nobody has, and that no other test gets."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = 20_000 + next(_PORTS) % 10_000
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        ports.append(port)
     return ports
 
 

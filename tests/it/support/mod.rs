@@ -14,9 +14,8 @@ pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod sse;
 
-use std::collections::BTreeSet;
-use std::net::TcpListener;
-use std::sync::{Mutex, PoisonError};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it. Nothing is judged by it: it only ends what hangs.
@@ -37,17 +36,22 @@ pub(crate) async fn until<T>(
     panic!("gave up after {PATIENCE:?}: {}", describe().await)
 }
 
-/// Ports that nobody listens on, and that no other test of this process gets.
+/// Ports that nobody listens on, and that no other test of this process gets. They lie below those that the system gives to
+/// whoever asks for any: of these, a connection of another test could have one before it is listened on.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 10_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Processes that run at the same time begin at different ones.
+    let begin = std::process::id().wrapping_mul(101);
     std::array::from_fn(|_| {
-        loop {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            if given.insert(port) {
-                return port;
-            }
-        }
+        let mut ports = std::iter::repeat_with(|| GIVEN.fetch_add(1, Ordering::Relaxed)).take(COUNT as usize);
+        ports
+            .find_map(|given| {
+                let port = u16::try_from(FIRST + begin.wrapping_add(given) % COUNT).expect("below 2^16");
+                TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok().then_some(port)
+            })
+            .expect("not all of them are taken")
     })
 }
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs::OpenOptions;
+use std::iter;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use causeway_client::Client;
@@ -44,14 +46,21 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
     }
 }
 
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
-}
-
-/// A port at which nobody is.
+/// A port at which nobody is, and that no other test gets. It lies below those that the system gives to whoever asks for any:
+/// of these, a connection of another test could have one before it is listened on.
 pub(crate) fn free_port() -> u16 {
-    free_ports::<1>()[0]
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 10_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Processes that run at the same time begin at different ones.
+    let begin = std::process::id().wrapping_mul(101);
+    let mut ports = iter::repeat_with(|| GIVEN.fetch_add(1, Ordering::Relaxed)).take(COUNT as usize);
+    ports
+        .find_map(|given| {
+            let port = u16::try_from(FIRST + begin.wrapping_add(given) % COUNT).unwrap();
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok().then_some(port)
+        })
+        .expect("not all of them are taken")
 }
 
 /// A node that can be started again on its data. Dropped, it is killed.
@@ -147,7 +156,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) async fn start() -> Self {
         let directory = TempDir::new().unwrap();
-        let ports = free_ports::<3>();
+        let ports: [u16; 3] = std::array::from_fn(|_| free_port());
         let mut links = BTreeMap::new();
         let mut nodes = Vec::new();
         for (from, own) in ports.into_iter().enumerate() {
