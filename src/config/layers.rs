@@ -92,7 +92,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("max_waiting_bytes", Some("67108864"), "Most bytes of keys and values that may wait for the disk"),
     setting(
         "max_waiting_ms",
-        Some("100"),
+        Some("25"),
         "How long writes may wait for the disk on average before fewer than that many may wait",
     ),
     setting("max_connections", Some("4096"), "Most connections at once, of clients, and of peers as many again"),

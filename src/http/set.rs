@@ -103,8 +103,11 @@ pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response
     // What can't be taken is told before it is sent, or before anything is made of it.
     let arriving = body::large_write(&app, request.headers()).map_err(Problem::closing)?;
     let text = body::json(&app, request).await?;
+    let is_expected = arriving.is_some();
     drop(arriving);
-    app.node.would_write(text.len())?;
+    if !is_expected {
+        app.node.would_write(text.len())?;
+    }
     let entries = json::values(text.as_str()?, &app.options.limits)?;
     entries.iter().try_for_each(|(key, _)| access.to_key(key))?;
     // Until it is done: who waits for a context, or for the disk, takes this memory meanwhile.
@@ -113,7 +116,8 @@ pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response
     session.reached(&app).await?;
     let once = key.map(|key| Once { key, context: session.context.clone().unwrap_or_default() });
     let began = Instant::now();
-    let written = app.node.write(Write { entries, replaces, trace, once }).await?;
+    let write = Write { entries, replaces, trace, once };
+    let written = if is_expected { app.node.write_expected(write).await? } else { app.node.write(write).await? };
     if !written.replayed {
         app.options.metrics.written(began.elapsed());
     }

@@ -22,12 +22,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// For so many looks in a row they must have waited too long: a disk that stops for a moment is no overload.
 const PATIENCE: u32 = 4;
 
+/// When more than [`FEW`] writes wait, they may have this part of the bytes that may wait. How long they will wait is not known
+/// yet when all come at once: large ones must not be as many then as small ones may be.
+const PART_FOR_MANY: usize = 4;
+
 /// How much may wait for the disk at once, of writes, and of pushes again as much.
 #[derive(Clone, Copy, Debug)]
 pub struct AdmissionLimit {
     /// Requests.
     pub requests: usize,
-    /// Bytes of their keys and values. One request is admitted whatever its size when nothing else waits.
+    /// Bytes of their keys and values; of more writes than [`FEW`], a quarter of that. One request is admitted whatever
+    /// its size when nothing else waits.
     pub bytes: usize,
     /// How long writes may wait on average before fewer are let in; half as long again as [`FEW`] wait, if that is more.
     pub wait: Duration,
@@ -111,25 +116,42 @@ impl Admission {
 
     /// Whether one more would be let in now. Takes no place.
     pub(super) fn has_room(&self, bytes: usize) -> Result<(), Overloaded> {
-        self.check(self.requests() + 1, self.bytes().saturating_add(bytes))
+        self.check(self.requests() + 1, self.may_wait(), self.bytes().saturating_add(bytes))
     }
 
     /// Takes a place.
     pub(super) fn admit(self: Arc<Self>, bytes: usize) -> Result<Admitted, Overloaded> {
+        let may_wait = self.may_wait();
+        self.admit_among(may_wait, bytes)
+    }
+
+    /// Takes a place for one that there was room for before its body came: now that it is here, to refuse it would waste
+    /// what it took to send and to read it.
+    pub(super) fn admit_expected(self: Arc<Self>, bytes: usize) -> Result<Admitted, Overloaded> {
+        let most = self.limit.requests;
+        self.admit_among(most, bytes)
+    }
+
+    fn admit_among(self: Arc<Self>, may_wait: usize, bytes: usize) -> Result<Admitted, Overloaded> {
         let requests = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let all_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let admitted = Admitted { admission: self, bytes, since: Instant::now() };
-        admitted.admission.check(requests, all_bytes)?;
+        admitted.admission.check(requests, may_wait, all_bytes)?;
         admitted.admission.waits.most.fetch_max(requests, Ordering::Relaxed);
         Ok(admitted)
     }
 
-    fn check(&self, requests: usize, bytes: usize) -> Result<(), Overloaded> {
-        if requests == 1 || (requests <= self.may_wait() && bytes <= self.limit.bytes) {
+    fn check(&self, requests: usize, may_wait: usize, bytes: usize) -> Result<(), Overloaded> {
+        if requests == 1 || (requests <= may_wait && bytes <= self.may_have(requests)) {
             return Ok(());
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
         Err(Overloaded { requests, bytes })
+    }
+
+    /// How many bytes so many requests may have.
+    fn may_have(&self, requests: usize) -> usize {
+        if self.pace.is_some() && requests > FEW { self.limit.bytes / PART_FOR_MANY } else { self.limit.bytes }
     }
 
     fn answered(&self, waited: Duration) {
@@ -234,15 +256,12 @@ impl Pace {
             }
         } else {
             self.late = self.late.min(PATIENCE).saturating_sub(1);
-            if waited < allowed / 4 * 3 {
-                let more = if seen.most > self.may_wait / 2 {
-                    // As many come as may. How long those wait who are let in from now on is seen only when they are
-                    // answered, so they are a few more at a time.
-                    (self.may_wait / 16).max(FEW / 8)
-                } else {
-                    self.may_wait.div_ceil(2)
-                };
-                self.may_wait = self.may_wait.saturating_add(more).min(self.most);
+            // Only when as many come as may: that few came says nothing of how long many would wait. And how long those
+            // wait who are let in from now on is seen only when they are answered, so they are a few more at a time.
+            let come = seen.most > self.may_wait / 2;
+            if come && waited < allowed / 4 * 3 {
+                let more = if waited < allowed / 4 { self.may_wait / 2 } else { self.may_wait / 16 };
+                self.may_wait = self.may_wait.saturating_add(more.max(FEW / 8)).min(self.most);
             }
         }
         self.may_wait
@@ -288,12 +307,21 @@ mod tests {
     }
 
     #[test]
-    fn all_are_let_in_again_as_soon_as_they_are_fewer() {
+    fn all_are_let_in_again_soon_when_they_come_and_wait_shorter() {
         let mut pace = pace();
         play(&mut pace, 200, 4096, busy);
         assert!(pace.may_wait < 100);
-        play(&mut pace, 12, 8, busy);
+        play(&mut pace, 16, 4096, |waiting| waiting as u64 * 2);
         assert_eq!(pace.may_wait, 4096);
+    }
+
+    #[test]
+    fn that_few_came_for_a_while_lets_in_no_more() {
+        let mut pace = pace();
+        play(&mut pace, 200, 4096, busy);
+        let may_wait = pace.may_wait;
+        play(&mut pace, 100, 8, busy);
+        assert_eq!(pace.may_wait, may_wait);
     }
 
     #[test]

@@ -225,10 +225,23 @@ impl NodeHandle {
 
     /// Writes: returns once it is durable and visible on this node.
     pub async fn write(&self, write: Write) -> Result<Written, SetError> {
+        self.write_admitted(write, Admission::admit).await
+    }
+
+    /// Writes what [`Self::would_write`] let come: however many wait by now, it is taken.
+    pub async fn write_expected(&self, write: Write) -> Result<Written, SetError> {
+        self.write_admitted(write, Admission::admit_expected).await
+    }
+
+    async fn write_admitted(
+        &self,
+        write: Write,
+        admit: fn(Arc<Admission>, usize) -> Result<Admitted, Overloaded>,
+    ) -> Result<Written, SetError> {
         let bytes = write.entries.iter().map(|(key, value)| size(key, value.as_ref())).sum();
         let under_way = Some(self.shared.gate.enter()?);
         self.take_room(bytes)?;
-        let admitted = self.shared.writes.clone().admit(bytes)?;
+        let admitted = admit(self.shared.writes.clone(), bytes)?;
         let (reply, outcome) = Reply::here();
         self.shared
             .commands

@@ -2,8 +2,8 @@
 //! the time after it.
 //!
 //! Capacity is what so many clients get that send when they were answered. Then ten times as much is offered, by clients
-//! that do not heed `Retry-After`. Latencies count from when a request was sent, in both. `--seconds` is how long capacity is
-//! measured; the flood lasts twenty times as long, so `--seconds 3` is a minute.
+//! that do not heed `Retry-After`. Latencies count from when a request was sent, in both. Both are played for twenty
+//! times `--seconds`, so that `--seconds 3` is a minute.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -77,7 +77,8 @@ impl Case {
         self.flood(&node, self.clients, Pace::Closed, bench.slice()).run()?;
         let mut rows = [Row::new("capacity"), Row::new("flood"), Row::new("after it")];
         for _ in 0..bench.options.rounds {
-            let capacity = self.watched(&node, &mut rows[0], self.clients, Pace::Closed, bench.slice())?;
+            // As long as the flood: what is merged in the meantime makes some wait in both.
+            let capacity = self.watched(&node, &mut rows[0], self.clients, Pace::Closed, LONGER * bench.slice())?;
             ensure!(capacity.refused.is_empty(), "{} are refused at capacity", capacity.refused.len());
             let pace = if self.is_open { Pace::Open(TIMES * capacity.accepted_per_second()) } else { Pace::Closed };
             let flood = self.watched(&node, &mut rows[1], self.flood, pace, LONGER * bench.slice())?;
