@@ -51,13 +51,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{Method, Uri};
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::http::{HeaderValue, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use opentelemetry::Context;
 use opentelemetry_sdk::trace::SdkTracer;
 use tokio::sync::{Semaphore, watch as channel};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 pub use hosts::Hosts;
 pub use metrics::Metrics;
@@ -224,8 +226,10 @@ fn finish(routes: Router, tracing: Option<spans::Tracing>, metrics: Metrics) -> 
         Problem::new(Kind::Internal, "the request hit a bug in this server; whether it changed anything is unknown")
             .into_response()
     });
+    // What is answered is never a script, whatever key or value is in it, and whoever's page asks for it as one.
+    let no_sniff = SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // As one layer: the router makes every request of each layer a box of its own.
-    let around = ServiceBuilder::new();
+    let around = ServiceBuilder::new().layer(no_sniff);
     match tracing {
         Some(tracing) => routes.layer(around.layer(metrics::layer(metrics)).layer(spans::layer(tracing)).layer(panics)),
         None => routes.layer(around.layer(metrics::layer(metrics)).layer(panics)),

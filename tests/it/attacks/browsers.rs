@@ -112,6 +112,20 @@ async fn pages_of_others_see_nothing_and_change_nothing() {
     }
 }
 
+/// A page names an answer as its script; with that a browser sends no `Origin`. What is in a key or a value is the attacker's.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_browser_takes_an_answer_for_a_script() {
+    let directory = TempDir::new().unwrap();
+    let [port] = free_ports();
+    let node = Launch::by_arguments(directory.path(), 0, port, &[port]).start_ready().await;
+    node.api.set("script", "stolen = 1").await;
+    for path in ["/read?key=script", "/read?key=none", "/read", "/keys", "/status", "/metrics", "/nothing", "/"] {
+        let answer = node.api.get(path).await;
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}: {answer:?}");
+        assert_ne!(answer.header("content-type"), Some("text/javascript; charset=utf-8"), "{path}");
+    }
+}
+
 /// A node is called by whatever leads to it, and its own page writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_are_meant_for_a_node_are_answered_to() {
