@@ -45,6 +45,7 @@ const ASSETS: &[Asset] = assets! {
     "/console/console.css" is "console.css" as CSS,
     "/console/icon.svg" is "icon.svg" as SVG,
     "/console/api.js" is "api.js" as JAVASCRIPT,
+    "/console/ask.js" is "ask.js" as JAVASCRIPT,
     "/console/cluster.js" is "cluster.js" as JAVASCRIPT,
     "/console/conflicts.js" is "conflicts.js" as JAVASCRIPT,
     "/console/dom.js" is "dom.js" as JAVASCRIPT,
@@ -58,6 +59,7 @@ const ASSETS: &[Asset] = assets! {
     "/console/receipt.js" is "receipt.js" as JAVASCRIPT,
     "/console/story.js" is "story.js" as JAVASCRIPT,
     "/console/theme.js" is "theme.js" as JAVASCRIPT,
+    "/console/token.js" is "token.js" as JAVASCRIPT,
     "/console/words.js" is "words.js" as JAVASCRIPT,
 };
 

@@ -9,4 +9,5 @@ mod links;
 mod lost;
 mod reader;
 mod settle;
+mod tokens;
 mod writes;

@@ -46,10 +46,10 @@ export class Conflicts {
     this.#shown = false;
   }
 
-  /** Looks again when anything became visible on this node. */
+  /** Looks again when anything became visible on this node; always, where there are no news of that. */
   update(cluster) {
-    const seen = JSON.stringify([cluster.self.facts.vector, cluster.self.facts.conflicts]);
-    if (seen === this.#seen) return;
+    const seen = cluster && JSON.stringify([cluster.self.facts.vector, cluster.self.facts.conflicts]);
+    if (cluster && seen === this.#seen) return;
     this.#seen = seen;
     if (this.#shown) this.#load();
   }

@@ -12,6 +12,8 @@ const ENTRIES = 20;
 /** The page is drawn anew at most so often. */
 const DRAW_MS = 250;
 const STOPPING = "This node is stopping.";
+/** What is answered to a cursor that is no more: of another node, or too old. */
+const GONE = [400, 410];
 
 export class Feed {
   #changes = [];
@@ -21,6 +23,8 @@ export class Feed {
   #paused = false;
   #timer = null;
   #note = "";
+  /** Why the stream was refused. */
+  #refused = null;
   #up = false;
   #stream;
   #input = h("input", { id: "feed-prefix", type: "text", autocomplete: "off", spellcheck: "false" });
@@ -54,8 +58,11 @@ export class Feed {
         },
         closed: ({ reason }) => this.#note = reason === "too-slow" ? "This page was too slow; it goes on where it was." : STOPPING,
       },
-      up: () => (this.#up = true),
-      down: () => this.#down(),
+      up: () => {
+        this.#up = true;
+        this.#refused = null;
+      },
+      down: (error) => this.#down(error),
     });
   }
 
@@ -77,6 +84,7 @@ export class Feed {
     this.#total = 0;
     this.#cursor = null;
     this.#note = "";
+    this.#refused = null;
     if (!this.#paused) this.#stream.reopen();
     this.#draw();
   }
@@ -102,16 +110,14 @@ export class Feed {
     this.#at(cursor, "");
   }
 
-  /** A stream that ended tells no reason; the likeliest one that trying again does not mend is a cursor that is gone. */
-  async #down() {
+  #down(error) {
     this.#up = false;
-    const cursor = this.#cursor;
-    if (cursor !== null) {
-      const gone = await isGone(api.watchPath({ prefix: this.#prefix, after: cursor }));
-      if (gone && cursor === this.#cursor) {
-        this.#cursor = null;
-        this.#note = "What came meanwhile is too long ago to be shown: the feed goes on from now.";
-      }
+    this.#refused = error.status ? error : null;
+    // Trying again does not mend a cursor that is gone.
+    if (this.#cursor !== null && GONE.includes(error.status)) {
+      this.#cursor = null;
+      this.#refused = null;
+      this.#note = "What came meanwhile is too long ago to be shown: the feed goes on from now.";
     }
     this.#later();
   }
@@ -126,22 +132,12 @@ export class Feed {
   #draw() {
     const state = this.#paused
       ? "Paused. What comes meanwhile is shown when you go on."
+      : this.#refused ? this.#refused.message
       : !this.#up ? "Connecting to the feed."
       : this.#total ? `${count(this.#total, "write")} since the feed began${this.#total > KEPT ? `, the last ${KEPT} are shown` : ""}.` : "Nothing yet. Writes appear here as they come.";
+    this.#state.className = this.#refused && !this.#paused ? "problem" : "muted";
     render(this.#state, [this.#note, state].filter(Boolean).join(" "));
     render(this.#list, this.#changes.map(item));
-  }
-}
-
-async function isGone(path) {
-  const stop = new AbortController();
-  try {
-    const answer = await fetch(path, { signal: stop.signal, cache: "no-store" });
-    return answer.status === 410 || answer.status === 400;
-  } catch {
-    return false;
-  } finally {
-    stop.abort();
   }
 }
 

@@ -18,6 +18,8 @@ export class Keys {
   #key = null;
   #held = null;
   #error = null;
+  /** What came of the last try to write; that a read went well does not take it back. */
+  #unwritten = null;
   #seen = "";
   #changed = false;
   #confirming = false;
@@ -58,6 +60,7 @@ export class Keys {
     if (!sameKey) {
       Object.assign(this.#field, { value: "" });
       this.#held = null;
+      this.#unwritten = null;
       this.#confirming = false;
     }
     this.#load();
@@ -69,9 +72,10 @@ export class Keys {
     this.#shown = false;
   }
 
+  /** Looks again when anything became visible on this node; always, where there are no news of that. */
   update(cluster) {
-    const seen = JSON.stringify(cluster.self.facts.vector);
-    const changed = seen !== this.#seen;
+    const seen = cluster && JSON.stringify(cluster.self.facts.vector);
+    const changed = !cluster || seen !== this.#seen;
     this.#seen = seen;
     if (this.#shown && changed && this.#key !== null && !this.#confirming) this.#read();
   }
@@ -89,10 +93,12 @@ export class Keys {
     } catch (caught) {
       if (asked !== this.#asked) return;
       error = caught;
+      // What the token was for before, or with another prefix, is not what was asked for.
+      if (error.isForbidden) [this.#found, this.#next] = [[], null];
     }
     const none = prefix ? "No key begins so." : "There is no key yet.";
-    render(this.#list, error ? problem(error) : null,
-      this.#found.length ? h("ul", { class: "keys" }, this.#found.map((found) => this.#item(found))) : h("p", { class: "muted" }, none),
+    render(this.#list, error ? problem(error) : this.#found.length ? null : h("p", { class: "muted" }, none),
+      this.#found.length ? h("ul", { class: "keys" }, this.#found.map((found) => this.#item(found))) : null,
       this.#next === null ? null : h("p", {}, h("button", { type: "button", onclick: () => this.#load(this.#next) }, "Show more")));
   }
 
@@ -129,8 +135,9 @@ export class Keys {
     this.#drawOne();
   }
 
+  /** As a field shows it: there a line ends in one way only. */
   #shownValue() {
-    return this.#held?.siblings[0]?.value ?? "";
+    return (this.#held?.siblings[0]?.value ?? "").replace(/\r\n?/g, "\n");
   }
 
   #drawOne() {
@@ -149,7 +156,8 @@ export class Keys {
       this.#changed ? h("p", { class: "notice", role: "status" }, "The key holds something else by now. Saving replaces only what you see here. ",
         h("button", { type: "button", onclick: () => this.#renew() }, "Show what it holds now")) : null,
       held ? h("form", { onsubmit: save }, h("label", { for: "key-value" }, held.siblings.length ? "New value" : "Value"), this.#mounted(),
-        h("p", { class: "line" }, h("button", { type: "submit", class: "main" }, "Save"), this.#deletion())) : null);
+        h("p", { class: "line" }, h("button", { type: "submit", class: "main" }, "Save"), this.#deletion())) : null,
+      this.#unwritten ? problem(this.#unwritten) : null);
   }
 
   /** The field is made once: `render` finds it in place. */
@@ -188,6 +196,7 @@ export class Keys {
 
   async #write(value) {
     const key = this.#key;
+    this.#unwritten = null;
     try {
       const written = await api.write(key, value, this.#held.context);
       this.#announce([value === null ? "Deleted " : "Saved ", keyLink(key), " by the write ", writeLink(written.dot), ", which goes to all nodes."]);
@@ -201,7 +210,7 @@ export class Keys {
       if (value === null) this.#one.querySelector("h2").focus();
     } catch (error) {
       if (key !== this.#key) return;
-      this.#error = error;
+      this.#unwritten = error;
       this.#drawOne();
     }
   }

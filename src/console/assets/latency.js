@@ -51,7 +51,10 @@ export class Latency {
   }
 
   #draw() {
-    if (!this.#cluster) return;
+    if (!this.#cluster) {
+      render(this.element);
+      return;
+    }
     const peers = [...(this.#answer?.peers ?? [])].sort((a, b) => (a.node ?? Infinity) - (b.node ?? Infinity));
     const scale = scaleOf(peers);
     render(this.element, h("h2", { id: "latency-title" }, "How long writes take to arrive"),

@@ -37,15 +37,21 @@ export class Overview {
     this.#latency.hide();
   }
 
+  /** Shows a cluster, or nothing while none is known. */
   update(cluster) {
     this.#cluster = cluster;
     this.#draw();
     this.#latency.update(cluster);
+    if (!cluster) this.#pending.clear();
     for (const [peer, state] of this.#pending) this.#refresh(peer, state);
   }
 
   #draw() {
     const cluster = this.#cluster;
+    if (!cluster) {
+      for (const part of [this.#statements, this.#graph, this.#nodes, this.#links]) render(part);
+      return;
+    }
     const { statements } = story(cluster);
     render(this.#statements, statements.map((statement) => this.#statement(statement)));
     render(this.#graph, h("h2", { id: "graph-title" }, "Who reaches whom"), graph(cluster), legend());

@@ -46,6 +46,7 @@ export class Receipt {
     this.#shown = false;
   }
 
+  /** Asks again while a node lacks it; `cluster` is null where there are no news. */
   update(cluster) {
     this.#cluster = cluster;
     const everywhere = this.#answer?.nodes.every((node) => node.has);

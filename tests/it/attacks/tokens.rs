@@ -2,7 +2,7 @@
 //! exchanged.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,27 +13,8 @@ use tempfile::TempDir;
 use crate::local;
 use crate::support::api::{Answer, Api, send};
 use crate::support::process::{Launch, Process, causeway};
+use crate::support::tokens::{Issued, issue, write};
 use crate::support::{free_ports, until};
-
-/// A token, and its line of the file.
-struct Issued {
-    token: String,
-    line: String,
-}
-
-/// By the command that makes tokens.
-fn issue(arguments: &[&str]) -> Issued {
-    let output = causeway().arg("token").args(arguments).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let printed = String::from_utf8(output.stdout).unwrap();
-    let (token, line) = printed.trim_end().split_once('\n').unwrap();
-    Issued { token: token.to_owned(), line: line.to_owned() }
-}
-
-fn write(path: &Path, issued: &[&Issued]) {
-    let lines: Vec<&str> = issued.iter().map(|issued| &*issued.line).collect();
-    fs::write(path, lines.join("\n")).unwrap();
-}
 
 struct World {
     node: Process,

@@ -58,7 +58,7 @@ impl Browser {
             ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"];
         let options = json!({
             "goog:chromeOptions": { "args": arguments },
-            "goog:loggingPrefs": { "browser": "ALL" },
+            "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         });
         let client = Client::builder().no_proxy().build().unwrap();
         let mut browser = Self { client, port, session: String::new(), _driver: driver };
@@ -184,11 +184,42 @@ impl Browser {
         self.look(Look::Light).await;
     }
 
+    /// Goes on in a new tab, with nothing in it.
+    pub(super) async fn new_tab(&self) {
+        let made = self.command("window/new", json!({ "type": "tab" })).await;
+        self.command("window", json!({ "handle": made["handle"] })).await;
+    }
+
+    /// From now on every page runs this before anything of its own.
+    pub(super) async fn run_in_every_page(&self, script: &str) {
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+    }
+
     /// Fails when the browser's console has an error, such as a breach of the page's policy or a script that failed.
     pub(super) async fn assert_no_errors(&self) {
-        let entries = self.command("se/log", json!({ "type": "browser" })).await;
-        let errors: Vec<_> = entries.as_array().unwrap().iter().filter(|entry| entry["level"] == "SEVERE").collect();
+        self.assert_no_errors_but(&[]).await;
+    }
+
+    /// The same, of errors in which none of these texts occurs.
+    pub(super) async fn assert_no_errors_but(&self, expected: &[&str]) {
+        let mut errors = self.log("browser").await;
+        errors.retain(|entry| {
+            let message = entry["message"].as_str().unwrap();
+            entry["level"] == "SEVERE" && !expected.iter().any(|expected| message.contains(expected))
+        });
         assert!(errors.is_empty(), "{errors:?}");
+    }
+
+    /// The addresses that were asked for since this was called last.
+    pub(super) async fn requested(&self) -> Vec<String> {
+        let entries = self.log("performance").await.into_iter();
+        let events = entries.map(|entry| serde_json::from_str::<Value>(entry["message"].as_str().unwrap()).unwrap());
+        let requests = events.filter(|event| event["message"]["method"] == "Network.requestWillBeSent");
+        requests.map(|event| event["message"]["params"]["request"]["url"].as_str().unwrap().to_owned()).collect()
+    }
+
+    async fn log(&self, kind: &str) -> Vec<Value> {
+        self.command("se/log", json!({ "type": kind })).await.as_array().unwrap().clone()
     }
 
     async fn devtools(&self, name: &str, parameters: Value) -> Value {

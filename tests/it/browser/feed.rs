@@ -1,7 +1,13 @@
 //! The feed: what becomes visible, as it does.
 
+use std::fs;
+
+use tempfile::TempDir;
+
 use super::driver::Browser;
 use crate::support::cluster::Cluster;
+use crate::support::free_ports;
+use crate::support::process::Launch;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_shows_what_becomes_visible() {
@@ -36,4 +42,36 @@ async fn the_feed_shows_what_becomes_visible() {
     browser.click(".feed a.dot", "2.").await;
     browser.until(".view", "All 3 nodes have it.").await;
     browser.assert_no_errors().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_goes_on_where_it_was() {
+    let Some(browser) = Browser::start().await else { return };
+    let directory = TempDir::new().unwrap();
+    let [port] = free_ports();
+    let launch = Launch::by_arguments(directory.path(), 0, port, &[port]);
+    let node = launch.start_ready().await;
+    browser.open(&node, "/#/feed").await;
+    browser.until(".view", "Nothing yet.").await;
+    node.api.set("parcel", "packed").await;
+    browser.until(".feed li", "parcel = packed").await;
+
+    node.kill();
+    browser.until("#liveness", "no connection").await;
+    let node = launch.start_ready().await;
+    node.api.set("parcel", "sent").await;
+    node.api.set("parcel", "delivered").await;
+    browser.until(".feed li", "parcel = delivered").await;
+    let values = browser.texts(".feed bdi.value").await;
+    assert_eq!(values, ["delivered", "sent", "packed"], "nothing is missing and nothing is there twice");
+
+    // Of another log, the place is none.
+    node.kill();
+    fs::remove_dir_all(launch.data_dir(0)).unwrap();
+    let node = launch.start_ready().await;
+    browser.until(".view", "What came meanwhile is too long ago to be shown").await;
+    browser.until("#liveness", "live").await;
+    browser.until(".view", "3 writes since the feed began").await;
+    node.api.set("parcel", "lost").await;
+    browser.until(".feed li", "parcel = lost").await;
 }

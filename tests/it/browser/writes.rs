@@ -41,6 +41,16 @@ async fn keys_are_found_written_and_deleted() {
     cluster.api(2).until_reads("fruit/apple", "red").await;
     browser.pictures("keys").await;
 
+    // A field knows one end of a line only: that is nothing that somebody typed.
+    cluster.api(0).set("tool/saw", "sharp\r\nand long\r").await;
+    browser.run("location.hash = '#/keys?key=tool/saw'", &[]).await;
+    browser.until(".held", "and long").await;
+    cluster.api(0).set("tool/saw", "blunt").await;
+    browser.until(".held", "blunt").await;
+    assert_eq!(browser.run("return document.querySelector('#key-value').value", &[]).await, "blunt");
+    browser.click("ul.keys a", "fruit/apple").await;
+    browser.until(".held", "red").await;
+
     browser.run("document.querySelector('[data-key=delete]').focus()", &[]).await;
     browser.press(Key::Enter).await;
     browser.press(Key::Enter).await;

@@ -1,6 +1,6 @@
 //! What tests of running nodes share: processes and clusters of the real binary ([`process`], [`cluster`]),
 //! their client ([`api`]), what a node says of its API ([`document`]), streams of events ([`sse`]), sessions of clients and
-//! what they saw ([`load`], [`history`]), connections that can be cut without root ([`link`]), and network namespaces for
+//! what they saw ([`load`], [`history`]), tokens ([`tokens`]), connections that can be cut without root ([`link`]), and network namespaces for
 //! tests that cut with iptables ([`namespace`]).
 
 pub(crate) mod api;
@@ -13,6 +13,7 @@ pub(crate) mod namespace;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod sse;
+pub(crate) mod tokens;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
