@@ -8,6 +8,7 @@ mod feed;
 mod links;
 mod lost;
 mod reader;
+mod scripts;
 mod settle;
 mod tokens;
 mod writes;

@@ -79,6 +79,13 @@ function update(old, fresh) {
   if (old.dataset.keep === undefined) updateChildren(old, fresh);
 }
 
+/** What sets a direction and may leave it open: that ends at no element's end but at that of a box of its own. */
+const DIRECTED = /[\u202a-\u202e\u2066-\u2069]/;
+
+function bdi(kind, ...shown) {
+  return h("bdi", { class: shown.some((part) => DIRECTED.test(part)) ? `${kind} apart` : kind }, shown);
+}
+
 /** How many characters of a text are shown at once. */
 const SHOWN = 160;
 
@@ -88,14 +95,14 @@ const SHOWN = 160;
  */
 export function text(value, kind = "value") {
   if (value === "") return h("i", { class: "muted" }, "(empty)");
-  if (value.length <= SHOWN) return h("bdi", { class: kind }, value);
+  if (value.length <= SHOWN) return bdi(kind, value);
   const all = h("bdi", { class: `${kind} all`, "data-keep": true });
   // An emoji is two of these characters: don't cut through one.
   const end = value.codePointAt(SHOWN - 1) > 0xffff ? SHOWN - 1 : SHOWN;
   return h("details", { class: "long", ontoggle: (event) => {
     const shown = event.currentTarget.lastElementChild;
     if (event.currentTarget.open && !shown.textContent) shown.textContent = value;
-  } }, h("summary", {}, h("bdi", { class: kind }, value.slice(0, end), "…"), " ",
+  } }, h("summary", {}, bdi(kind, value.slice(0, end), "…"), " ",
     h("span", { class: "more" }, `all ${value.length.toLocaleString("en")} characters`)), all);
 }
 
@@ -103,7 +110,7 @@ export function text(value, kind = "value") {
 export function keyLink(key) {
   const shown = key.length > SHOWN ? `${key.slice(0, SHOWN)}…` : key;
   return h("a", { href: `#/keys?key=${encodeURIComponent(key)}`, class: "key", title: key.length > SHOWN ? key : null },
-    h("bdi", {}, shown));
+    bdi("", shown));
 }
 
 /** A write's name, as a link to its receipt. The middle part, the run of its node, is cut. */
