@@ -4,6 +4,7 @@
 //! Runs with `CAUSEWAY_TEST_COMPOSE=1` (as `tests/run compose` does), one test at a time: there is one cluster.
 //! Times are printed, not judged.
 
+mod clients;
 mod cluster;
 mod disks;
 mod histories;
