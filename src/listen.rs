@@ -2,7 +2,7 @@
 //!
 //! Promises: a bound on connections, on the size and slowness of request heads, and on how slowly answers are taken; a
 //! refusal that the other side can read when there are too many; a stop that ends in bounded time. What is not HTTP costs its
-//! sender the connection (hyper answers a bare `400`, `414` or `431`) and nobody else anything. Must not
+//! sender the connection (hyper answers a bare `400` or `431`) and nobody else anything. Must not
 //! import a shell, and knows nothing of keys or ops.
 
 mod files;

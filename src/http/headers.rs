@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+use axum::http::header::{
+    ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, TRANSFER_ENCODING,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -75,7 +77,12 @@ pub(super) fn wants_json(headers: &HeaderMap) -> bool {
 /// Refuses a body that is not plain JSON.
 pub(super) fn json_body(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     let mut codings = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
-    if codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+    // Of those for the way, chunks are taken off before this; there may be others below them.
+    let on_the_way = headers.get_all(TRANSFER_ENCODING).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let mut on_the_way = on_the_way.map(<[u8]>::trim_ascii);
+    if codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+        || on_the_way.any(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
+    {
         return Err(Problem::new(Kind::UnsupportedContentEncoding, "the body must not be compressed"));
     }
     let mut types = headers.get_all(CONTENT_TYPE).iter();

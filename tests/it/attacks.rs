@@ -1,9 +1,13 @@
 //! Who reaches the port for peers of a node with a secret, or the way there, and does not know the secret: nothing gets in,
 //! and no answer is believed that the peer did not give. And how secrets are brought in and exchanged.
 //! [`browsers`]: who has a page that is looked at by somebody who reaches a node. [`tokens`]: who is a client without
-//! the right token.
+//! the right token. [`ports`]: who reaches only the client port, and asks for what peers may. [`slow`], [`bombs`]: who wants
+//! a node to be of no use to others. docs/security.md has a table of all of it.
 
+mod bombs;
 mod browsers;
+mod ports;
+mod slow;
 mod tap;
 mod tokens;
 
@@ -70,11 +74,7 @@ impl World {
 
     /// A push by node 1 that writes this key on node 0, and never got there.
     async fn catch(&self, key: &'static str) -> Caught {
-        self.way.does(Does::Holds(key));
-        self.node1.api.set(key, "value").await;
-        let has_key = |caught: &Caught| caught.path == CALL && tap::contains(&caught.body, key);
-        let found = async || self.way.caught().into_iter().find(has_key);
-        until(found, async || format!("no push with {key}: {:?}", self.way.caught())).await
+        self.way.catch(key, &self.node1.api).await
     }
 
     /// What node 1 says of node 0.

@@ -279,7 +279,6 @@ fn functions_and_files_are_short() {
     assert!(long * 20 <= lines.len(), "{long} of {} functions have more than {LONG_FUNCTION_LINES} lines", lines.len());
 }
 
-/// A checker that never failed proves nothing.
 /// Each dependency has its reason in docs/dependencies.md.
 #[test]
 fn every_dependency_has_a_reason() {
@@ -295,6 +294,21 @@ fn every_dependency_has_a_reason() {
     assert_none(names.into_iter().filter(|name| !reasons.contains(&format!("`{name}`"))).map(str::to_owned).collect());
 }
 
+/// The table of attacks names tests that there are.
+#[test]
+fn every_attack_has_its_test() {
+    let (_, table) = include_str!("../../docs/security.md").split_once("| attack |").unwrap();
+    let rows = table.split("\n\n").next().unwrap().lines();
+    let tests = rows.filter_map(|row| Some(row.trim_end_matches(" |").rsplit_once("| ")?.1));
+    let names = tests.flat_map(|tests| tests.split('`')).filter(|name| name.contains('_') && !name.contains('.'));
+    let names: Vec<&str> = names.collect();
+    assert!(names.len() > 20, "{names:?}");
+    let sources = sources();
+    let is_there = |name: &&str| sources.iter().any(|source| source.text.contains(&format!("fn {name}()")));
+    assert_none(names.into_iter().filter(|name| !is_there(name)).map(str::to_owned).collect());
+}
+
+/// A checker that never failed proves nothing.
 #[test]
 fn planted_breaches_are_found() {
     let source = |path: &str, text: &str| Source::new(Path::new(path), text.to_owned());

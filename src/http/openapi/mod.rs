@@ -38,7 +38,7 @@ const ABOUT: &str = "A replicated key-value store: causal, always writable, with
     of each other. Every node answers every call from what it holds itself.\n\n\
     Every refusal but the `404` of `GET /read` is a problem (RFC 9457) whose `type` is stable. A path that is not here \
     is `404` (`/problems/not-found`); a method that a path does not take is `405` (`/problems/method-not-allowed`) \
-    with `Allow`. What is not HTTP gets a bare `400`, `414` or `431`, and the connection is closed.\n\n\
+    with `Allow`. What is not HTTP gets a bare `400` or `431`, and the connection is closed.\n\n\
     Limits are those of this node's settings. Where a length is limited it counts bytes of UTF-8; `maxLength`, which \
     counts characters, is then a bound that no longer text can keep. Answers may gain fields.";
 

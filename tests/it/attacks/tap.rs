@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::api::{self, Api};
+use crate::support::until;
 
 /// What the attacker does to what comes over.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,6 +85,15 @@ impl Tap {
         state.caught.clear();
     }
 
+    /// A push of what is written at its sender under this key, which does not get through.
+    pub(super) async fn catch(&self, key: &'static str, sender: &Api) -> Caught {
+        self.does(Does::Holds(key));
+        sender.set(key, "value").await;
+        let has_key = |caught: &Caught| caught.path == CALL && contains(&caught.body, key);
+        let found = async || self.caught().into_iter().find(has_key);
+        until(found, async || format!("no push with {key}: {:?}", self.caught())).await
+    }
+
     /// What came since then.
     pub(super) fn caught(&self) -> Vec<Caught> {
         self.state.lock().unwrap().caught.clone()
@@ -121,7 +131,7 @@ async fn carry(mut near: TcpStream, target: u16, state: Arc<Mutex<State>>) -> Op
     }
 }
 
-pub(super) fn contains(bytes: &[u8], text: &str) -> bool {
+fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 

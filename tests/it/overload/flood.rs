@@ -1,7 +1,5 @@
 //! Floods, against a process: what memory it takes, and who is still served.
 
-use std::fs;
-
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,13 +27,6 @@ async fn start(directory: &TempDir) -> (Process, u16) {
         .with("CAUSEWAY_MAX_ANSWERS_BYTES", &LIMIT.to_string())
         .with("CAUSEWAY_CACHE_BYTES", "16777216");
     (launch.start_ready().await, port)
-}
-
-/// Bytes of memory that a process has had at most.
-fn most_memory(process: &Process) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
 async fn connect(port: u16) -> TcpStream {
@@ -69,7 +60,7 @@ async fn answers_that_nobody_takes_cost_bounded_memory() {
     }
     let refused = statuses.iter().filter(|status| **status == b'5').count();
     assert!(refused > 40 && refused < 80, "{refused} of 80 were refused");
-    let memory = most_memory(&process);
+    let memory = process.most_memory();
     assert!(memory < LIMIT + BESIDES, "{} MiB", memory / MIB);
     // Others are served.
     for key in 10..20 {
@@ -105,7 +96,7 @@ async fn bodies_that_do_not_end_cost_bounded_memory() {
     }
     assert!(answers.iter().all(|status| status == "503" || status == "408"), "{answers:?}");
     assert!(answers.iter().any(|status| status == "503"), "{answers:?}");
-    let memory = most_memory(&process);
+    let memory = process.most_memory();
     assert!(memory < LIMIT + BESIDES, "{} MiB", memory / MIB);
 }
 
@@ -138,7 +129,7 @@ async fn a_flood_of_large_writes_costs_bounded_memory_and_loses_nothing() {
         done.extend(keys.unwrap());
     }
     assert!(!done.is_empty() && done.len() < 300, "{} of 300", done.len());
-    let memory = most_memory(&process);
+    let memory = process.most_memory();
     assert!(memory < LIMIT + BESIDES, "{} MiB", memory / MIB);
     for key in &done {
         assert_eq!(process.api.read(key).await.map(|value| value.len()), Some(MIB / 2), "{key}");
