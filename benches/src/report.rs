@@ -33,7 +33,14 @@ impl Row {
         }
     }
 
-    /// The same, for rows that are made in one go.
+    /// Adds all values of another row.
+    pub fn add_all(&mut self, row: &Self) {
+        for (metric, values) in &row.metrics {
+            values.iter().for_each(|value| self.add(metric, *value));
+        }
+    }
+
+    /// One more value, for rows that are made in one go.
     pub fn with(mut self, metric: &str, value: f64) -> Self {
         self.add(metric, value);
         self

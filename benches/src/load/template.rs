@@ -18,11 +18,16 @@ impl Template {
 
     /// An HTTP request with a body, or without any when it is empty.
     pub fn http(method: &str, path: &str, body: &str) -> Self {
+        Self::http_with(method, path, "", body)
+    }
+
+    /// The same with more headers, each a line with its end.
+    pub fn http_with(method: &str, path: &str, headers: &str, body: &str) -> Self {
         let head = match body {
             "" => String::new(),
             _ => format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()),
         };
-        Self::new(&format!("{method} {path} HTTP/1.1\r\nHost: bench\r\n{head}\r\n{body}"))
+        Self::new(&format!("{method} {path} HTTP/1.1\r\nHost: bench\r\n{headers}{head}\r\n{body}"))
     }
 
     /// How many keys it has.

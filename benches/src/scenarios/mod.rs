@@ -1,5 +1,7 @@
 //! What is measured.
 
+mod attacks;
+mod authentication;
 mod catch_up;
 mod fan_out;
 mod keys;
@@ -46,5 +48,15 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "siblings", about: "reads of a key with 1 to 64 siblings", run: siblings::run_all },
     Scenario { name: "values", about: "values of 16 B to 1 MiB, read and written", run: values::run_all },
     Scenario { name: "overload", about: "ten times what a node can take, and after it", run: overload::run_all },
+    Scenario {
+        name: "attacks",
+        about: "clients that behave, beside floods and slow connections",
+        run: attacks::run_all,
+    },
+    Scenario {
+        name: "authentication",
+        about: "three nodes with and without a secret, clients with and without tokens",
+        run: authentication::run_all,
+    },
     Scenario { name: "tracing", about: "reads and writes with and without traces", run: tracing::run_all },
 ];

@@ -42,7 +42,7 @@ pub(super) fn run_all(bench: &mut Bench) -> Result<()> {
 }
 
 /// Writes for a while and waits until the rest is everywhere, too.
-fn one(
+pub(super) fn one(
     bench: &Bench,
     load: &Workload,
     clients: usize,

@@ -139,8 +139,14 @@ pub fn canned(answer: client::Answer) -> Result<Canned> {
 
 /// Reads of keys that are there.
 pub fn reads(ports: &[u16], shape: Shape, keys: Keys) -> Workload {
+    workload(ports, vec![read_with("", shape, keys)])
+}
+
+/// Reads of keys that are there, with more headers, each a line with its end.
+pub fn read_with(headers: &str, shape: Shape, keys: Keys) -> Request {
     let right = Right { status: 200, body: Some(shape.value_bytes) };
-    workload(ports, vec![read(&format!("/read?key={}", shape.key()), keys, right)])
+    let template = Template::http_with("GET", &format!("/read?key={}", shape.key()), headers, "");
+    Request { share: 1, template, keys, right }
 }
 
 /// Reads of one path.
@@ -155,7 +161,12 @@ pub fn writes(ports: &[u16], shape: Shape, keys: usize, choice: Keys) -> Workloa
 
 /// A write of so many keys.
 pub fn write(shape: Shape, keys: usize, choice: Keys) -> Request {
-    let template = Template::http("PATCH", "/set", &body(shape, keys));
+    write_with("", shape, keys, choice)
+}
+
+/// The same with more headers, each a line with its end.
+pub fn write_with(headers: &str, shape: Shape, keys: usize, choice: Keys) -> Request {
+    let template = Template::http_with("PATCH", "/set", headers, &body(shape, keys));
     Request { share: 1, template, keys: choice, right: Right { status: 200, body: None } }
 }
 

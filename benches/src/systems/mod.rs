@@ -2,6 +2,7 @@
 
 pub mod causeway;
 pub mod cluster;
+pub mod credentials;
 pub mod etcd;
 pub mod redis;
 pub mod reference;
