@@ -126,10 +126,11 @@ impl ClientBuilder {
         }
         checked_header("token", token.as_deref().unwrap_or_default())?;
         let nodes = Nodes::new(nodes)?;
-        if cfg!(not(feature = "rustls")) && nodes.urls().iter().any(|url| url.starts_with("https:")) {
+        let is_tls_spoken = nodes.urls().iter().any(|url| url.starts_with("https:"));
+        if cfg!(not(feature = "rustls")) && is_tls_spoken {
             return Err(Error::Unusable("https needs the feature `rustls`".to_owned()));
         }
-        let wire = Wire::new(connect_timeout, &tls)?;
+        let wire = Wire::new(connect_timeout, &tls, is_tls_spoken)?;
         let settings = Settings { nodes, token, timeout, attempt_timeout, wait, jitter };
         Ok(Client { settings: Arc::new(settings), wire })
     }

@@ -22,15 +22,18 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
+    /// Where no node is called over it, nothing of the system is looked at: there may be no certificates.
     #[cfg(feature = "rustls")]
-    fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder, Error> {
+    fn apply(&self, builder: ClientBuilder, is_spoken: bool) -> Result<ClientBuilder, Error> {
         use reqwest::Certificate;
         use rustls::crypto::{CryptoProvider, ring};
         // An error means that the program has chosen one meanwhile, which is as good.
         if CryptoProvider::get_default().is_none() {
             let _ = ring::default_provider().install_default();
         }
-        let Some(pem) = &self.roots else { return Ok(builder) };
+        let Some(pem) = &self.roots else {
+            return Ok(if is_spoken { builder } else { builder.tls_certs_only([]) });
+        };
         match Certificate::from_pem_bundle(pem) {
             Ok(roots) if !roots.is_empty() => Ok(builder.tls_certs_only(roots)),
             _ => Err(Error::Unusable("the root certificates are not in PEM".to_owned())),
@@ -38,7 +41,7 @@ impl Tls {
     }
 
     #[cfg(not(feature = "rustls"))]
-    fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder, Error> {
+    fn apply(&self, builder: ClientBuilder, _: bool) -> Result<ClientBuilder, Error> {
         Ok(builder)
     }
 }
@@ -50,14 +53,14 @@ pub(crate) struct Wire(reqwest::Client);
 impl Wire {
     /// Proxies of the environment are not used: nodes are asked one by one. And nothing is sent again that this crate does
     /// not know of.
-    pub(crate) fn new(connect_timeout: Duration, tls: &Tls) -> Result<Self, Error> {
+    pub(crate) fn new(connect_timeout: Duration, tls: &Tls, is_tls_spoken: bool) -> Result<Self, Error> {
         let builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
             .connect_timeout(connect_timeout)
             .pool_idle_timeout(KEPT);
-        tls.apply(builder)?
+        tls.apply(builder, is_tls_spoken)?
             .build()
             .map(Self)
             .map_err(|error| Error::Unusable(format!("no HTTP client: {}", cause(&error))))
