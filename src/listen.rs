@@ -2,15 +2,17 @@
 //!
 //! Promises: a bound on connections, on the size and slowness of request heads, and on how slowly answers are taken; a
 //! refusal that the other side can read when there are too many; a stop that ends in bounded time. What is not HTTP costs its
-//! sender the connection (hyper answers a bare `400` or `431`) and nobody else anything. Must not
-//! import a shell, and knows nothing of keys or ops.
+//! sender the connection (hyper answers a bare `400` or `431`) and nobody else anything; the same goes for what is not
+//! TLS, where that is spoken. Must not import a shell, and knows nothing of keys or ops.
 
 mod files;
 mod local;
 mod metrics;
+mod refusal;
 mod taken;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod workers;
 
 use std::future::{Future, poll_fn};
@@ -22,13 +24,16 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use self::refusal::{TOO_MANY, refuse};
 use self::taken::Taken;
+use self::tls::Begun;
+use crate::tls::Acceptor;
 pub use files::raise_open_files;
 pub use local::OnlyLocal;
 pub use metrics::Metrics;
@@ -52,6 +57,8 @@ pub struct ListenOptions {
     pub workers: Option<Arc<Workers>>,
     /// Drops connections that were accepted on any other address of this machine.
     pub only_local: Option<OnlyLocal>,
+    /// What TLS is spoken by; without it there is none.
+    pub tls: Option<Acceptor>,
     /// What it counts.
     pub metrics: Metrics,
 }
@@ -66,6 +73,7 @@ impl Default for ListenOptions {
             stop_grace: Duration::from_secs(3),
             workers: None,
             only_local: None,
+            tls: None,
             metrics: Metrics::default(),
         }
     }
@@ -88,8 +96,6 @@ const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Connections that are being told that there are too many; past these, one more is closed without a word.
 const MAX_REFUSALS: usize = 256;
-
-const REFUSAL: &str = r#"{"type":"/problems/overloaded","title":"Too much at once","status":503,"detail":"this node has as many connections as it may have"}"#;
 
 /// Serves `router` on `listener` until `shutdown` is ready; then stops accepting, lets requests under way
 /// finish for `stop_grace`, and returns.
@@ -135,10 +141,14 @@ pub async fn serve(
             };
         } else {
             options.metrics.refused();
+            // To say so in TLS would cost more than to serve others.
+            if options.tls.is_some() {
+                continue;
+            }
             let Ok(permit) = refusals.clone().try_acquire_owned() else { continue };
             tokio::spawn(async move {
                 let _permit = permit;
-                refuse(stream).await;
+                refuse(stream, &TOO_MANY).await;
             });
         }
     }
@@ -156,6 +166,9 @@ struct Server {
     http: http1::Builder,
     router: Router,
     take_timeout: Duration,
+    head_timeout: Duration,
+    tls: Option<Acceptor>,
+    metrics: Metrics,
 }
 
 impl Server {
@@ -168,7 +181,8 @@ impl Server {
             .header_read_timeout(options.head_timeout)
             .max_header_size(options.max_head_bytes)
             .max_buf_size(BUFFER_BYTES.max(options.max_head_bytes));
-        Self { http, router, take_timeout: options.take_timeout }
+        let ListenOptions { take_timeout, head_timeout, tls, metrics, .. } = options.clone();
+        Self { http, router, take_timeout, head_timeout, tls, metrics }
     }
 
     async fn connection(self, stream: TcpStream, only: Option<OnlyLocal>, mut stopping: watch::Receiver<bool>) {
@@ -179,8 +193,28 @@ impl Server {
         }
         // Answers are written whole; without this their last part could wait for an acknowledgement.
         let _ = stream.set_nodelay(true);
-        let stream = TokioIo::new(Taken::new(stream, self.take_timeout));
-        let mut connection = self.http.serve_connection(stream, TowerToHyperService::new(self.router));
+        let patience = self.take_timeout;
+        let Some(acceptor) = &self.tls else { return self.serve(Taken::new(stream, patience), stopping, None).await };
+        let (config, replaced) = acceptor.begin();
+        let begun = tokio::select! {
+            begun = tls::begin(stream, config, patience, self.head_timeout) => begun,
+            _ = stopping.wait_for(|stop| *stop) => return,
+        };
+        match begun {
+            Begun::Tls(stream) => self.serve(stream, stopping, replaced).await,
+            Begun::NoTls => self.metrics.no_tls(),
+            Begun::Nothing => {}
+        }
+    }
+
+    /// Serves requests until either side ends the connection, this node stops, or `replaced` tells.
+    async fn serve(
+        self,
+        stream: impl Connection,
+        mut stopping: watch::Receiver<bool>,
+        mut replaced: Option<watch::Receiver<()>>,
+    ) {
+        let mut connection = self.http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router));
         let mut told = false;
         loop {
             tokio::select! {
@@ -191,40 +225,51 @@ impl Server {
                     let _: Result<(), hyper::Error> = ended;
                     break;
                 }
-                _ = stopping.wait_for(|stop| *stop), if !told => {
+                () = either(&mut stopping, &mut replaced), if !told => {
                     told = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
             }
         }
-        let (stream, is_stuck) = connection.into_parts().io.into_inner().into_inner();
-        if is_stuck {
+        let stream = connection.into_parts().io.into_inner();
+        if stream.taken().is_stuck() {
             // A reset: the kernel must not keep for it either what it does not take.
-            let _ = stream.set_zero_linger();
+            let _ = stream.taken().get_ref().set_zero_linger();
         } else {
             linger(stream).await;
         }
     }
 }
 
-async fn refuse(mut stream: TcpStream) {
-    // Not before it was asked: clients take an answer without a request for a broken connection.
-    let mut beginning = [0; 1024];
-    if !matches!(timeout(LINGER, stream.read(&mut beginning)).await, Ok(Ok(1..))) {
-        return;
+/// What requests come over.
+trait Connection: AsyncRead + AsyncWrite + Unpin {
+    /// The connection that bytes go over.
+    fn taken(&self) -> &Taken<TcpStream>;
+}
+
+impl Connection for Taken<TcpStream> {
+    fn taken(&self) -> &Self {
+        self
     }
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
-         cache-control: no-store\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{REFUSAL}",
-        REFUSAL.len()
-    );
-    if let Ok(Ok(())) = timeout(LINGER, stream.write_all(answer.as_bytes())).await {
-        linger(stream).await;
+}
+
+/// Ready when no more requests are to be taken.
+async fn either(stopping: &mut watch::Receiver<bool>, replaced: &mut Option<watch::Receiver<()>>) {
+    let replaced = async {
+        match replaced {
+            // It fails when nobody is left to replace anything: the node is stopping.
+            Some(replaced) => drop(replaced.changed().await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = stopping.wait_for(|stop| *stop) => {}
+        () = replaced => {}
     }
 }
 
 /// Closes in the order that lets the other side read what it was answered.
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let drain = async {
         let mut left = LINGER_BYTES;
         let mut scratch = [0; 16 * 1024];

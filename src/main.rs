@@ -23,6 +23,7 @@ use causeway::replica::{ReplicaOptions, Seed};
 use causeway::secrets;
 use causeway::storage::{DiskOptions, DiskStorage, Identity, OpenError};
 use causeway::telemetry::{self, Telemetry, TelemetryError, TraceOptions};
+use causeway::tls::Tls;
 use futures_util::future::join_all;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -74,7 +75,11 @@ fn main() -> ExitCode {
         terminal: io::stderr().is_terminal(),
     };
     if let Some(command) = &line.command {
-        return cli::run(command, &|| config::load_listen(&input).map_err(|problems| problems.to_string()));
+        let own = || {
+            let (listen, certificate) = config::load_own(&input).map_err(|problems| problems.to_string())?;
+            Ok(cli::Own { listen, certificate })
+        };
+        return cli::run(command, &own);
     }
     match settings(&input) {
         Ok((config, traces)) => run(config, traces),
@@ -167,14 +172,18 @@ async fn start_and_stop(config: Arc<Config>, traces: Option<TraceOptions>) -> Re
     let state_bytes_per_second = NonZero::new(config.replication.state_bytes_per_second);
     let (keys, _watching) = secrets::start(config.secrets.clone(), &config.cluster, &registry);
     let (clients, _watching_tokens) = secrets::start_tokens(config.tokens.clone(), &registry);
-    let options = SenderOptions { state_bytes_per_second, keys: keys.clone(), ..SenderOptions::default() };
+    let (files, material) = config.tls.clone();
+    let (tls, _watching_tls) = secrets::start_tls(files, material, &registry);
+    let options =
+        SenderOptions { state_bytes_per_second, keys: keys.clone(), tls: tls.clone(), ..SenderOptions::default() };
     let _senders = peers::spawn(urls, orders, questions, running.handle.clone(), observer, options);
     let (stop, _) = watch::channel(false);
     let workers = Workers::start(available_parallelism().map_or(1, NonZero::get), node::run_courier);
     let workers = Arc::new(workers.map_err(system("can't start the threads that serve"))?);
     metrics::process::register(&registry, workers.runtimes().chain([Handle::current()]).collect());
     let endpoint = EndpointOptions { keys, boot: getrandom::u64()?, metrics: peers::Metrics::register(&registry) };
-    let servers = serve(&config, (&running, &telemetry, &registry), (endpoint, clients), listeners, (&stop, &workers));
+    let servers =
+        serve(&config, (&running, &telemetry, &registry), (endpoint, clients, tls), listeners, (&stop, &workers));
     banner(&config);
     let name = tokio::select! {
         name = signals.next() => name,
@@ -268,7 +277,7 @@ type Server = JoinHandle<Stopped>;
 fn serve(
     config: &Config,
     (running, telemetry, registry): (&Running, &Telemetry, &Registry),
-    (endpoint, admitted): (EndpointOptions, Clients),
+    (endpoint, admitted, tls): (EndpointOptions, Clients, Tls),
     listeners: Listeners,
     (stop, workers): (&watch::Sender<bool>, &Arc<Workers>),
 ) -> Vec<Server> {
@@ -281,14 +290,21 @@ fn serve(
     let peers = peers::router(running.handle.clone(), endpoint);
     let mut limits = request_limits(running.handle.clone(), requests);
     let max_connections = max_connections(config, 1 + usize::from(listeners.peers.is_some()));
-    let mut listen = |listener, router, only_local, whose: &'static str| {
+    let mut listen = |listener, router, only_local, tls, whose: &'static str| {
         let workers = Some(workers.clone());
         let connections = listen::Metrics::register(registry, whose);
         limits.push(connection_limit(whose, connections.clone()));
         let stop_grace = REQUESTS_GRACE;
         let metrics = connections;
-        let options =
-            ListenOptions { stop_grace, workers, only_local, metrics, max_connections, ..ListenOptions::default() };
+        let options = ListenOptions {
+            stop_grace,
+            workers,
+            only_local,
+            tls,
+            metrics,
+            max_connections,
+            ..ListenOptions::default()
+        };
         let mut stopping = stop.subscribe();
         let shutdown = async move {
             // Nobody is left to say so: that is a stop too.
@@ -297,10 +313,11 @@ fn serve(
         tokio::spawn(listen::serve(listener, router, options, shutdown))
     };
     let servers = match listeners.peers {
-        None => vec![listen(listeners.clients, clients.merge(peers), None, "clients")],
-        Some((listener, only_local)) => {
-            vec![listen(listeners.clients, clients, None, "clients"), listen(listener, peers, only_local, "peers")]
-        }
+        None => vec![listen(listeners.clients, clients.merge(peers), None, tls.clients(), "clients")],
+        Some((listener, only_local)) => vec![
+            listen(listeners.clients, clients, None, tls.clients(), "clients"),
+            listen(listener, peers, only_local, tls.peers(), "peers"),
+        ],
     };
     // It ends with the runtime.
     tokio::spawn(limits::watch(limits, running.handle.clone()));

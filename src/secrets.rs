@@ -1,9 +1,13 @@
-//! Files with secrets, and with tokens of clients: read at the start, and again when they have changed.
+//! Files with secrets, with tokens of clients, and for TLS: read at the start, and again when they have changed.
 //!
 //! Promises: nothing of what is in them is ever shown; a file that can't be used any more changes nothing, and is told
-//! once; a file that is just being written is left until it rests. Must not know what secrets are for ([`crate::auth`]).
+//! once; a file that is just being written is left until it rests. Must not know what secrets are for ([`crate::auth`],
+//! [`crate::tls`]).
+
+mod tls;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -16,6 +20,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::auth::{Clients, Keyring, Keys, Secrets, Tokens, Unusable, UnusableTokens};
+pub use tls::{TlsFiles, read_tls, start_tls};
 
 /// How often is looked whether the file has changed.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -41,6 +46,54 @@ pub enum SecretsError {
     /// The same, of tokens.
     #[error("{0}")]
     UnusableTokens(#[from] UnusableTokens),
+    /// The same, of certificates and keys.
+    #[error("{0}")]
+    UnusableTls(#[from] crate::tls::Unusable),
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The cluster's secrets.
+    Secrets,
+    /// The tokens of clients.
+    Tokens,
+    /// The node's certificate.
+    Certificate,
+    /// Its key.
+    Key,
+    /// The authorities that are trusted.
+    Authorities,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Secrets => "the cluster's secrets",
+            Self::Tokens => "the tokens of clients",
+            Self::Certificate => "this node's certificate",
+            Self::Key => "the key of this node's certificate",
+            Self::Authorities => "the authorities that this node trusts",
+        })
+    }
+}
+
+/// A file that can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the file with {role}, {}, {why}", path.display())]
+pub struct BadFile {
+    /// What it is for.
+    pub role: Role,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why it can't.
+    pub why: SecretsError,
+}
+
+impl BadFile {
+    fn new(role: Role, path: &Path, why: impl Into<SecretsError>) -> Self {
+        Self { role, path: path.to_owned(), why: why.into() }
+    }
 }
 
 /// Reads the secrets in a file.
@@ -55,10 +108,12 @@ pub fn read_tokens(path: &Path) -> Result<Tokens, SecretsError> {
 
 /// What is wrong with its bytes is said without them.
 fn text(path: &Path, max_bytes: u64) -> Result<String, SecretsError> {
-    if fs::metadata(path)?.len() > max_bytes {
-        return Err(SecretsError::TooLarge(max_bytes));
-    }
+    small(path, max_bytes)?;
     Ok(fs::read_to_string(path)?)
+}
+
+fn small(path: &Path, max_bytes: u64) -> Result<(), SecretsError> {
+    if fs::metadata(path)?.len() > max_bytes { Err(SecretsError::TooLarge(max_bytes)) } else { Ok(()) }
 }
 
 /// Lets this process leave no core dump, in which the secrets would be.
@@ -76,21 +131,19 @@ fn stamp(path: &Path) -> Stamp {
     Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }
 
-/// What is made of a file when it has changed, where it can be used.
-type Take = Box<dyn FnMut(&Path, WasBad) -> Result<(), SecretsError> + Send>;
+/// What is made of the files when one has changed, where they can be used.
+type Take = Box<dyn FnMut(WasBad) -> Result<(), BadFile> + Send>;
 
-/// Whether it could not be used before.
+/// Whether they could not be used before.
 type WasBad = bool;
 
-/// Keeps what a node has of a file as that has it.
+/// Keeps what a node has of files that belong together as they have it.
 struct Watch {
-    path: PathBuf,
-    /// What is in it.
-    what: &'static str,
+    paths: Vec<PathBuf>,
     take: Take,
-    /// What the file looked like when it was last read, and when it was last looked at.
-    read: Option<Stamp>,
-    seen: Option<Stamp>,
+    /// What they looked like when they were last read, and when they were last looked at.
+    read: Vec<Stamp>,
+    seen: Vec<Stamp>,
     is_bad: IntGauge,
 }
 
@@ -119,17 +172,25 @@ pub fn start_tokens(file: Option<(PathBuf, Tokens)>, registry: &Registry) -> (Cl
 }
 
 fn is_bad(name: &str, what: &str, registry: &Registry) -> IntGauge {
-    let help = format!("1 while the file with {what} can't be used, and what it had before is in force.");
+    gauge(name, &format!("1 while the file with {what} can't be used, and what it had before is in force."), registry)
+}
+
+fn gauge(name: &str, help: &str, registry: &Registry) -> IntGauge {
     register_int_gauge_with_registry!(name, help, registry)
         .expect("this is valid, and each node has a registry of its own")
 }
 
 impl Watch {
+    fn new(paths: Vec<PathBuf>, take: Take, is_bad: IntGauge) -> Self {
+        Self { paths, take, read: Vec::new(), seen: Vec::new(), is_bad }
+    }
+
     /// Of a file that had these secrets a moment ago, which the keys are made of.
     fn of_secrets(path: PathBuf, cluster: &str, keys: Keys, mut held: Secrets, is_bad: IntGauge) -> Self {
         let cluster = cluster.to_owned();
-        let take: Take = Box::new(move |path, was_bad| {
-            let secrets = read(path)?;
+        let paths = vec![path.clone()];
+        let take: Take = Box::new(move |was_bad| {
+            let secrets = read(&path).map_err(|why| BadFile::new(Role::Secrets, &path, why))?;
             if secrets != held || was_bad {
                 let keyring = Keyring::new(&secrets, &cluster);
                 say("the cluster's secrets were read anew", &keyring);
@@ -138,20 +199,21 @@ impl Watch {
             }
             Ok(())
         });
-        Self { path, what: "the cluster's secrets", take, read: None, seen: None, is_bad }
+        Self::new(paths, take, is_bad)
     }
 
     /// Of a file whose tokens these clients have.
     fn of_tokens(path: PathBuf, clients: Clients, is_bad: IntGauge) -> Self {
-        let take: Take = Box::new(move |path, was_bad| {
-            let tokens = read_tokens(path)?;
+        let paths = vec![path.clone()];
+        let take: Take = Box::new(move |was_bad| {
+            let tokens = read_tokens(&path).map_err(|why| BadFile::new(Role::Tokens, &path, why))?;
             if was_bad || clients.tokens().is_none_or(|held| *held != tokens) {
                 say_tokens("the tokens of clients were read anew", &tokens);
                 clients.replace(tokens);
             }
             Ok(())
         });
-        Self { path, what: "the tokens of clients", take, read: None, seen: None, is_bad }
+        Self::new(paths, take, is_bad)
     }
 
     /// Looks again and again, until it is dropped.
@@ -171,19 +233,19 @@ impl Watch {
         }
     }
 
-    /// Takes over what the file has, once it has looked the same twice.
+    /// Takes over what the files have, once they have looked the same twice.
     fn look(&mut self) {
-        let now = Some(stamp(&self.path));
-        if now == self.read || now != std::mem::replace(&mut self.seen, now) {
+        let now: Vec<Stamp> = self.paths.iter().map(|path| stamp(path)).collect();
+        if now == self.read || now != std::mem::replace(&mut self.seen, now.clone()) {
             return;
         }
         self.read = now;
-        match (self.take)(&self.path, self.is_bad.get() == 1) {
+        match (self.take)(self.is_bad.get() == 1) {
             Ok(()) => self.is_bad.set(0),
-            Err(error) => {
+            Err(bad) => {
                 self.is_bad.set(1);
-                let (path, what) = (self.path.display(), self.what);
-                tracing::error!(%path, %error, "the file with {what} {error}: those of before stay in force");
+                let (path, error) = (bad.path.display(), &bad.why);
+                tracing::error!(%path, %error, "the file with {} {error}: those of before stay in force", bad.role);
             }
         }
     }

@@ -7,8 +7,9 @@ use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::client::{self, Ask, Client, Nodes, OwnNode};
+use super::client::{self, Ask, Client};
 use super::failure::Failure;
+use super::nodes::{Nodes, OwnNode};
 use super::output::{self, counted};
 use crate::backup::{self, BackupError, BackupFile, CONTENT_TYPE, Summary};
 

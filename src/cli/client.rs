@@ -7,17 +7,16 @@ use std::env;
 use std::error::Error;
 use std::fmt;
 use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::failure::{Failure, NoAnswer};
+use super::nodes::{Nodes, OwnNode, shown};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -32,64 +31,6 @@ pub(super) const MAX_ANSWER_BYTES: usize = 256 << 20;
 
 /// The content of a stream of events.
 pub(super) const EVENTS: &str = "text/event-stream";
-
-/// Where the node of this environment serves clients, or why that can't be said.
-pub type OwnNode<'a> = &'a dyn Fn() -> Result<SocketAddr, String>;
-
-/// Which nodes are asked.
-#[derive(Clone, Debug, Args)]
-pub(super) struct Nodes {
-    /// A node: http://HOST:PORT, HOST:PORT, or PORT on this machine; several with commas, or given again
-    ///
-    /// Of several, verify compares all; the other commands ask the first that can be reached. Without any it is the
-    /// node that this environment configures (CAUSEWAY_LISTEN, else 127.0.0.1:8000).
-    #[arg(long = "node", env = "CAUSEWAY_NODE", hide_env_values = true, value_name = "URL", value_delimiter = ',')]
-    nodes: Vec<String>,
-}
-
-impl Nodes {
-    /// All of them.
-    pub(super) fn urls(&self, own: OwnNode) -> Result<Vec<Url>, Failure> {
-        let named: Vec<&str> = self.nodes.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
-        if named.is_empty() {
-            let own = own().map_err(Failure::Usage)?;
-            return Ok(vec![url_of(&format!("http://{}", reachable(own)))?]);
-        }
-        named.into_iter().map(url_of).collect()
-    }
-}
-
-fn url_of(text: &str) -> Result<Url, Failure> {
-    let wrong = |why: &str| {
-        Failure::Usage(format!("'{text}' is not a node: {why} (expected http://HOST:PORT, HOST:PORT or PORT)"))
-    };
-    let is_port = text.bytes().all(|byte| byte.is_ascii_digit());
-    let full = match text {
-        port if is_port => format!("http://{}:{port}", Ipv4Addr::LOCALHOST),
-        url if url.contains("://") => url.to_owned(),
-        host => format!("http://{host}"),
-    };
-    let url = Url::parse(&full).map_err(|error| wrong(&error.to_string()))?;
-    match url.scheme() {
-        "http" if url.query().is_some() || url.fragment().is_some() => Err(wrong("it has more than a path")),
-        "http" => Ok(url),
-        other => Err(wrong(&format!("nodes speak http, not {other}"))),
-    }
-}
-
-/// A node as people write it.
-pub(super) fn shown(node: &Url) -> &str {
-    node.as_str().trim_end_matches('/')
-}
-
-/// "All addresses" is nothing to connect to.
-pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
-    match listen {
-        SocketAddr::V4(address) if address.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
-        SocketAddr::V6(address) if address.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
-        _ => listen,
-    }
-}
 
 /// A request that any node can be asked.
 #[derive(Clone, Debug)]
@@ -208,11 +149,13 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(nodes: &Nodes, own: OwnNode) -> Result<Self, Failure> {
+        let (nodes, tls) = nodes.resolve(own)?;
         // Nodes are reached directly: a proxy of the environment is for what is further away.
-        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT);
+        let http =
+            reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).tls_backend_preconfigured(tls);
         let http = http.default_headers(token()?.into_iter().map(|token| (AUTHORIZATION, token)).collect()).build();
         let http = http.map_err(|error| Failure::NotDone(format!("can't make requests: {}", innermost(&error))))?;
-        Ok(Self { http, nodes: nodes.urls(own)? })
+        Ok(Self { http, nodes })
     }
 
     pub(super) fn nodes(&self) -> &[Url] {
@@ -358,34 +301,10 @@ mod tests {
 
     use super::*;
 
-    fn urls(nodes: &[&str]) -> Result<Vec<String>, String> {
-        let nodes = Nodes { nodes: nodes.iter().map(|node| (*node).to_owned()).collect() };
-        let own = || Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8002)));
-        let urls = nodes.urls(&own).map_err(|failure| failure.to_string())?;
-        Ok(urls.iter().map(|url| shown(url).to_owned()).collect())
-    }
-
-    #[test]
-    fn nodes_are_named_in_three_ways() {
-        let named = ["8001", "node1:8001", "http://[::1]:8001/", " https.example/behind/a/proxy "];
-        let expected =
-            ["http://127.0.0.1:8001", "http://node1:8001", "http://[::1]:8001", "http://https.example/behind/a/proxy"];
-        assert_eq!(urls(&named).unwrap(), expected);
-        assert_eq!(urls(&["", " "]).unwrap(), ["http://127.0.0.1:8002"], "none is named: this environment's");
-    }
-
-    #[test]
-    fn what_is_no_node_is_told() {
-        for wrong in ["https://node1", "http://", "node1:port", "99999", "http://node1/?a=b", "a b"] {
-            let message = urls(&[wrong]).unwrap_err();
-            assert!(message.starts_with(&format!("'{wrong}' is not a node: ")), "{message}");
-        }
-    }
-
     #[test]
     fn a_key_reaches_the_query_as_it_is() {
         let ask = Ask::get("read").query("key", "a b&c=d+é%");
-        let url = ask.url(&url_of("http://node/base").unwrap());
+        let url = ask.url(&Url::parse("http://node/base").unwrap());
         assert_eq!(url.as_str(), "http://node/base/read?key=a+b%26c%3Dd%2B%C3%A9%25");
     }
 }

@@ -7,8 +7,9 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::{Answer, Ask, Client, Nodes, OwnNode};
+use super::client::{Answer, Ask, Client};
 use super::failure::Failure;
+use super::nodes::{Nodes, OwnNode};
 use super::output::{self, counted, shown};
 use super::session::seconds;
 

@@ -4,8 +4,9 @@ use clap::Args;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::client::{Ask, Client, Nodes, OwnNode};
+use super::client::{Ask, Client};
 use super::failure::{EMPTY_KEY, Failure};
+use super::nodes::{Nodes, OwnNode};
 use super::output::{self, Table};
 use super::session::Session;
 

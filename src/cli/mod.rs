@@ -14,6 +14,7 @@ mod failure;
 mod get;
 mod healthcheck;
 mod members;
+mod nodes;
 mod output;
 mod session;
 mod set;
@@ -29,8 +30,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime;
 
-pub use client::OwnNode;
 use failure::Failure;
+pub use nodes::{Own, OwnNode};
 
 const AFTER_HELP: &str = "\
 Without arguments a node is configured by its environment (--help lists the variables).
@@ -151,7 +152,7 @@ pub enum Command {
     Healthcheck,
 }
 
-/// Carries out a command to its end. `own` is where the node of this environment serves clients.
+/// Carries out a command to its end. `own` is the node of this environment.
 pub fn run(command: &Command, own: OwnNode) -> ExitCode {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let outcome = runtime
@@ -183,8 +184,8 @@ async fn carry_out(command: &Command, own: OwnNode<'_>) -> Result<(), Failure> {
         Command::Completions(completions) => completions::run(completions),
         Command::Healthcheck => {
             // Not 2, which Docker keeps for itself.
-            let listen = own().map_err(Failure::No)?;
-            healthcheck::healthcheck(listen).await.map_err(|not_ready| Failure::No(not_ready.to_string()))
+            let own = own().map_err(Failure::No)?;
+            healthcheck::healthcheck(&own).await.map_err(|not_ready| Failure::No(not_ready.to_string()))
         }
     }
 }

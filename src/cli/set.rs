@@ -7,8 +7,9 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::client::{Ask, Client, Nodes, OwnNode};
+use super::client::{Ask, Client};
 use super::failure::{EMPTY_KEY, Failure, NoAnswer};
+use super::nodes::{Nodes, OwnNode};
 use super::output;
 use super::session::Session;
 

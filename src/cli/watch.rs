@@ -8,9 +8,10 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::client::{Ask, Client, EVENTS, Nodes, OwnNode, shown};
+use super::client::{Ask, Client, EVENTS};
 use super::events::{Event, Events};
 use super::failure::Failure;
+use super::nodes::{Nodes, OwnNode, shown};
 use super::output;
 
 /// How long a node that went away is left alone between two tries.

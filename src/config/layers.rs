@@ -58,7 +58,7 @@ impl Setting {
 pub const SETTINGS: &[Setting] = &[
     setting("node_id", None, "This node's id, a whole number"),
     setting("cluster", Some("causeway"), "The cluster's name; nodes of another are refused"),
-    setting("peers", None, "All nodes, this one too: 0=http://node0.replication:7000,1=http://..."),
+    setting("peers", None, "All nodes, this one too: 0=http://node0.replication:7000,1=http://... (or https://)"),
     setting(
         "removed",
         None,
@@ -76,6 +76,17 @@ pub const SETTINGS: &[Setting] = &[
         "tokens_file",
         None,
         "A file with clients' tokens, NAME SCOPES PREFIXES HASH a line: clients need one, changes are taken over",
+    ),
+    setting(
+        "tls_cert_file",
+        None,
+        "A file with this node's certificate and those between it and its authority, PEM: all its listeners speak TLS",
+    ),
+    setting("tls_key_file", None, "A file with the certificate's key, PEM, without a password"),
+    setting(
+        "tls_ca_file",
+        None,
+        "A file with authorities, PEM, whose certificates are trusted: of peers at https://, and of who comes to CAUSEWAY_PEER_LISTEN",
     ),
     setting("hosts", None, "Further names that clients call this node by, with commas; .edge: all that end so, *: any"),
     setting("insecure", Some("0"), "1: listen without a secret where others than this machine can connect"),

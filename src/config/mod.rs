@@ -13,11 +13,13 @@ mod problem;
 mod protection;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 pub use layers::{Arguments, Input, SETTINGS, Setting};
@@ -26,6 +28,8 @@ pub use problem::{Problem, Problems};
 
 use crate::auth::{Secrets, Tokens};
 use crate::causality::NodeId;
+use crate::secrets::TlsFiles;
+use crate::tls::Material;
 use layers::Values;
 use parse::Count;
 
@@ -79,6 +83,8 @@ pub struct Config {
     pub secrets: Option<(PathBuf, Secrets)>,
     /// The file with the tokens of clients, where they need any, and what was in it.
     pub tokens: Option<(PathBuf, Tokens)>,
+    /// The files for TLS, as far as there are any, and what was in them.
+    pub tls: (TlsFiles, Arc<Material>),
     /// The names that this node answers to, besides those that any node does.
     pub hosts: Vec<String>,
     /// What is odd but not wrong; to be logged.
@@ -174,11 +180,12 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
         None => None,
     };
     let mut warnings = Vec::new();
+    let tls = tls::take(&mut values);
     let protection = protection::take(&mut values);
-    if let Some(protection) = &protection {
-        protection.check(&mut values, listen, peer_listen.as_ref(), &mut warnings);
+    if let (Some(protection), Some(tls)) = (&protection, &tls) {
+        protection.check(&mut values, listen, peer_listen.as_ref(), tls, &mut warnings);
     }
-    let peers = peers::take(&mut values, node, own_port, &mut warnings);
+    let peers = peers::take(&mut values, node, own_port, tls.as_ref(), &mut warnings);
     let removed = peers::take_removed(&mut values, node, peers.as_deref());
     let hosts = hosts::take(&mut values, node, peer_listen.as_ref());
     let data_dir = values.optional_text("data_dir", parse::path);
@@ -223,6 +230,7 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
             cache_bytes: cache_bytes?,
             secrets: protection.secrets,
             tokens: protection.tokens,
+            tls: tls?,
             hosts: hosts?,
             warnings,
         })
@@ -230,11 +238,13 @@ pub fn load(input: &Input) -> Result<Config, Problems> {
     values.finish(config)
 }
 
-/// Works out only where clients are served: all that a health check needs.
-pub fn load_listen(input: &Input) -> Result<SocketAddr, Problems> {
+/// Works out only where clients are served, and the file with the certificate that is shown there: all that a health check
+/// needs.
+pub fn load_own(input: &Input) -> Result<(SocketAddr, Option<PathBuf>), Problems> {
     let mut values = Values::collect(input);
     let listen = take_listen(&mut values);
-    values.finish(listen)
+    let certificate = values.optional_text("tls_cert_file", parse::path);
+    values.finish(listen.zip(certificate))
 }
 
 fn take_listen(values: &mut Values) -> Option<SocketAddr> {

@@ -6,6 +6,7 @@ use axum::http::Uri;
 
 use super::layers::Values;
 use super::parse::{Count, port_number};
+use super::tls::Tls;
 use crate::causality::NodeId;
 
 /// The most nodes that a list may have.
@@ -21,7 +22,7 @@ const EXPECTED_LIST: &str = "all nodes, this one too, such as 0=http://node0:800
 pub struct Peer {
     /// Its id; `None` where only its port is given.
     pub id: Option<NodeId>,
-    /// `http://HOST:PORT`.
+    /// `http://HOST:PORT`, or `https://HOST:PORT`.
     pub url: String,
 }
 
@@ -30,9 +31,20 @@ pub(super) fn take(
     values: &mut Values,
     own: Option<NodeId>,
     own_port: Option<u16>,
+    tls: Option<&Tls>,
     warnings: &mut Vec<String>,
 ) -> Option<Vec<Peer>> {
-    let peers = if values.has_arguments { take_ports(values, own_port, warnings) } else { take_urls(values, own) }?;
+    // Nodes of one machine are taken to be alike.
+    let scheme = if tls.is_some_and(|(files, _)| files.identity.is_some()) { "https" } else { "http" };
+    let taken =
+        if values.has_arguments { take_ports(values, own_port, scheme, warnings) } else { take_urls(values, own) };
+    let peers = taken?;
+    if tls.is_some_and(|(files, _)| files.authorities.is_none())
+        && peers.iter().any(|peer| peer.url.starts_with("https:"))
+    {
+        return values
+            .invalid("peers", "that CAUSEWAY_TLS_CA_FILE is set, too: who is at https:// is known by it alone");
+    }
     if peers.len() >= MAX_MEMBERS {
         return values.invalid("peers", &format!("at most {MAX_MEMBERS} nodes"));
     }
@@ -44,9 +56,11 @@ fn take_urls(values: &mut Values, own: Option<NodeId>) -> Option<Vec<Peer>> {
     let mut sound = true;
     for part in values.list("peers", EXPECTED_LIST)? {
         let expected = match parse_member(&part) {
-            None => "ID=http://HOST:PORT",
+            None => "ID=http://HOST:PORT, or https://",
             Some(member) if members.iter().any(|other| other.id == member.id) => "each id once",
-            Some(member) if members.iter().any(|other| other.url == member.url) => "each address once",
+            Some(member) if members.iter().any(|other| address(&other.url) == address(&member.url)) => {
+                "each address once"
+            }
             Some(member) => {
                 members.push(member);
                 continue;
@@ -114,15 +128,25 @@ fn parse_member(text: &str) -> Option<Peer> {
     let (id, url) = text.split_once('=')?;
     let id = parse_id(id)?;
     let uri: Uri = url.parse().ok()?;
-    let plain = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
+    let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme))?;
+    let plain = uri.path() == "/" && uri.query().is_none();
     let authority = uri.authority().filter(|authority| plain && !authority.as_str().contains('@'))?;
     let port = port_number(authority.port()?.as_str())?;
     let host = authority.host();
-    (!host.is_empty()).then(|| Peer { id: Some(id), url: format!("http://{host}:{port}") })
+    (!host.is_empty()).then(|| Peer { id: Some(id), url: format!("{scheme}://{host}:{port}") })
+}
+
+fn address(url: &str) -> Option<&str> {
+    url.split_once("://").map(|(_, address)| address)
 }
 
 /// Ports of this machine. The own one is the node itself.
-fn take_ports(values: &mut Values, own_port: Option<u16>, warnings: &mut Vec<String>) -> Option<Vec<Peer>> {
+fn take_ports(
+    values: &mut Values,
+    own_port: Option<u16>,
+    scheme: &str,
+    warnings: &mut Vec<String>,
+) -> Option<Vec<Peer>> {
     let mut ports = BTreeSet::new();
     let mut sound = true;
     for part in values.list("peers", "ports, such as 8000,8001")? {
@@ -138,5 +162,5 @@ fn take_ports(values: &mut Values, own_port: Option<u16>, warnings: &mut Vec<Str
     if !ports.remove(&own_port) {
         warnings.push(format!("PEER_PORTS lacks this node's own port {own_port}; it is taken as if it were there"));
     }
-    Some(ports.into_iter().map(|port| Peer { id: None, url: format!("http://127.0.0.1:{port}") }).collect())
+    Some(ports.into_iter().map(|port| Peer { id: None, url: format!("{scheme}://127.0.0.1:{port}") }).collect())
 }

@@ -3,14 +3,16 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::PeerListen;
 use super::layers::Values;
 use super::parse::{self, Count};
+use super::tls::Tls;
+use super::{PeerListen, tls};
 use crate::auth::{Secrets, Tokens};
 use crate::secrets::{self, SecretsError};
 
 const WAYS_OUT: &str = "an address of this machine alone, such as 127.0.0.1:8000, or that CAUSEWAY_SECRET_FILE is set (for clients on a port of their own, \
-     CAUSEWAY_TOKENS_FILE will do), or CAUSEWAY_INSECURE=1: without a secret, whoever can connect there can do everything";
+     CAUSEWAY_TOKENS_FILE will do), or that peers have a port of their own and show certificates there (CAUSEWAY_TLS_CERT_FILE and \
+     CAUSEWAY_TLS_CA_FILE), or CAUSEWAY_INSECURE=1: without a secret, whoever can connect there can do everything";
 
 /// What protects a node.
 #[derive(Debug)]
@@ -53,11 +55,12 @@ impl Protection {
         values: &mut Values,
         listen: Option<SocketAddr>,
         peers: Option<&PeerListen>,
+        tls: &Tls,
         warnings: &mut Vec<String>,
     ) {
-        let is_protected = self.secrets.is_some();
         // A token says nothing of a peer.
         let only_clients = !matches!(peers, Some(PeerListen::WithClients));
+        let is_protected = self.secrets.is_some() || (tls::asks(tls) && only_clients);
         let asks_clients = is_protected || (self.tokens.is_some() && only_clients);
         let clients = listen.filter(|listen| !asks_clients && !is_local(*listen)).map(|listen| listen.to_string());
         let peers = peers.filter(|listen| !is_protected && !are_local(listen)).map(PeerListen::to_string);

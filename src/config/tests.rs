@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod tls;
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
@@ -145,7 +147,7 @@ fn every_problem_is_listed_at_once() {
     let input = environment(&[
         ("CAUSEWAY_NODE_ID", "007"),
         ("CAUSEWAY_CLUSTER", "two words"),
-        ("CAUSEWAY_PEERS", "0=http://a:1,1=http://b,0=http://c:1,2=https://d:1,zero"),
+        ("CAUSEWAY_PEERS", "0=http://a:1,1=http://b,0=http://c:1,2=ftp://d:1,zero"),
         ("CAUSEWAY_LISTEN", "8000"),
         ("CAUSEWAY_MAX_REQUEST_BYTES", "33554433"),
         ("CAUSEWAY_MAX_KEY_BYTES", "1e3"),
@@ -166,7 +168,7 @@ fn every_problem_is_listed_at_once() {
         "CAUSEWAY_PEER_SUBNET is '172.31.0.0/33': expected a range of addresses",
         "CAUSEWAY_PEERS is '1=http://b': expected ID=http://HOST:PORT",
         "CAUSEWAY_PEERS is '0=http://c:1': expected each id once",
-        "CAUSEWAY_PEERS is '2=https://d:1': expected ID=http://HOST:PORT",
+        "CAUSEWAY_PEERS is '2=ftp://d:1': expected ID=http://HOST:PORT",
         "CAUSEWAY_PEERS is 'zero': expected ID=http://HOST:PORT",
         "CAUSEWAY_LOG is 'a=b=c': expected a log filter",
         "CAUSEWAY_LOG_FORMAT is 'xml': expected pretty or json",
@@ -361,10 +363,13 @@ fn variables_of_others_and_odd_bytes() {
 
 #[test]
 fn a_health_check_needs_only_the_address() {
-    let listen = |variables: &[(&str, &str)]| load_listen(&environment(variables));
-    assert_eq!(listen(&[]).unwrap().to_string(), "127.0.0.1:8000");
-    assert_eq!(listen(&[("CAUSEWAY_LISTEN", "0.0.0.0:80")]).unwrap().to_string(), "0.0.0.0:80");
-    assert!(listen(&[("CAUSEWAY_LISTEN", "somewhere")]).is_err());
+    let own = |variables: &[(&str, &str)]| load_own(&environment(variables));
+    let (listen, certificate) = own(&[]).unwrap();
+    assert_eq!((listen.to_string().as_str(), certificate), ("127.0.0.1:8000", None));
+    let (listen, certificate) =
+        own(&[("CAUSEWAY_LISTEN", "0.0.0.0:80"), ("CAUSEWAY_TLS_CERT_FILE", "node.pem")]).unwrap();
+    assert_eq!((listen.to_string().as_str(), certificate), ("0.0.0.0:80", Some("node.pem".into())));
+    assert!(own(&[("CAUSEWAY_LISTEN", "somewhere")]).is_err());
 }
 
 /// The document lists just the settings there are, with their defaults and what they mean.

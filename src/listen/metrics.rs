@@ -1,4 +1,4 @@
-//! What a listener counts: its open connections, and those it refused.
+//! What a listener counts: its open connections, those it refused, and those that did not come to TLS.
 
 use prometheus::{
     IntCounter, IntGauge, Registry, opts, register_int_counter_with_registry, register_int_gauge_with_registry,
@@ -9,6 +9,7 @@ use prometheus::{
 pub struct Metrics {
     open: IntGauge,
     refused: IntCounter,
+    no_tls: IntCounter,
 }
 
 impl Default for Metrics {
@@ -28,9 +29,15 @@ impl Metrics {
             "Connections refused because there were as many as there may be, by who they are for."
         );
         let refused = refused.const_label("listener", listener);
+        let no_tls = opts!(
+            "causeway_tls_failures_total",
+            "Connections that did not come to TLS where it is spoken, by who they are for."
+        );
+        let no_tls = no_tls.const_label("listener", listener);
         Self {
             open: register_int_gauge_with_registry!(open, registry).expect(UNIQUE),
             refused: register_int_counter_with_registry!(refused, registry).expect(UNIQUE),
+            no_tls: register_int_counter_with_registry!(no_tls, registry).expect(UNIQUE),
         }
     }
 
@@ -41,6 +48,10 @@ impl Metrics {
 
     pub(super) fn open(&self, connections: usize) {
         self.open.set(connections as i64);
+    }
+
+    pub(super) fn no_tls(&self) {
+        self.no_tls.inc();
     }
 
     pub(super) fn refused(&self) {

@@ -35,9 +35,14 @@ impl<S> Taken<S> {
         Self { stream, patience, waiting: None, is_stuck: false }
     }
 
-    /// The connection, and whether its writes failed for being stuck.
-    pub(super) fn into_inner(self) -> (S, bool) {
-        (self.stream, self.is_stuck)
+    /// The connection.
+    pub(super) fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// Whether its writes failed for being stuck.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck
     }
 
     fn after_write(&mut self, context: &mut Context<'_>, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

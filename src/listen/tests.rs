@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod tls;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;

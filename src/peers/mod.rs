@@ -14,6 +14,7 @@
 //! decide what is sent or when to try again: the replica does.
 
 mod calls;
+mod connector;
 mod failure;
 mod guard;
 mod questions;
@@ -41,8 +42,9 @@ use crate::auth::Keys;
 use crate::node::{Asked, NodeHandle, Observer};
 use crate::replica::{LinkId, Send};
 use crate::storage::BatchLimit;
+use crate::tls::Tls;
 use calls::Calls;
-use resolver::SystemResolver;
+use connector::Connector;
 use sender::Sender;
 use transport::Transport;
 
@@ -61,7 +63,7 @@ pub const HELLO_CALL: &str = "/replication/v1/hello";
 /// How pushes are sent.
 #[derive(Clone, Debug)]
 pub struct SenderOptions {
-    /// How long a connection may take, the look-up of the name included.
+    /// How long a connection may take, the look-up of the name included; with TLS three times as long.
     pub connect_timeout: Duration,
     /// How long a push may go on without progress: the transport takes more of it, or the answer comes.
     pub progress_timeout: Duration,
@@ -79,6 +81,8 @@ pub struct SenderOptions {
     pub state_bytes_per_second: Option<NonZeroU64>,
     /// What is signed with.
     pub keys: Keys,
+    /// Who is believed to be a peer at `https://`, and what is shown there.
+    pub tls: Tls,
 }
 
 impl Default for SenderOptions {
@@ -91,11 +95,12 @@ impl Default for SenderOptions {
             batch: BatchLimit { ops: 4096, bytes: 1 << 20 },
             state_bytes_per_second: NonZeroU64::new(64 << 20),
             keys: Keys::default(),
+            tls: Tls::default(),
         }
     }
 }
 
-/// Starts a sender for each peer, on the current runtime. `urls` (`http://HOST:PORT`) and `orders` are in the
+/// Starts a sender for each peer, on the current runtime. `urls` (`http://HOST:PORT`, or `https`) and `orders` are in the
 /// order of the configured list, as the node's [`Running`](crate::node::Running) has them. A sender ends when
 /// its node does; dropping the set ends all at once. `questions` are the node's and in that order, too.
 pub fn spawn(
@@ -106,15 +111,15 @@ pub fn spawn(
     observer: Arc<dyn Observer>,
     options: SenderOptions,
 ) -> JoinSet<()> {
-    let resolver = SystemResolver::new();
+    let connector = Connector::new(options.connect_timeout, options.tls.clone());
     let calls = || Calls::new(options.keys.clone(), handle.members().own);
     let mut senders = JoinSet::new();
     senders.spawn(questions::stay_told(handle.clone()));
     for (url, questions) in urls.iter().zip(questions) {
-        senders.spawn(questions::ask(url.clone(), questions, calls(), resolver.clone(), options.connect_timeout));
+        senders.spawn(questions::ask(url.clone(), questions, calls(), connector.clone()));
     }
     for (index, (url, orders)) in urls.into_iter().zip(orders).enumerate() {
-        let transport = Transport::new(&url, &options, calls(), resolver.clone());
+        let transport = Transport::new(&url, &options, calls(), connector.clone());
         let sender = Sender::new(LinkId(index), url, transport, handle.clone(), observer.clone(), &options);
         senders.spawn(sender.run(orders));
     }

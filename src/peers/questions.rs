@@ -9,14 +9,13 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use reqwest::Client;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::FACTS_CALL;
 use super::calls::Calls;
-use super::resolver::SystemResolver;
+use super::connector::Connector;
 use super::wire::{Progress, Wire};
 use crate::causality::NodeId;
 use crate::format::facts::{self, Facts, Question};
@@ -34,13 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_ASKING: usize = 4;
 
 /// Asks one peer, until the node has ended.
-pub(super) async fn ask(
-    url: String,
-    mut questions: mpsc::Receiver<Asked>,
-    calls: Calls,
-    resolver: SystemResolver,
-    connect_timeout: Duration,
-) {
+pub(super) async fn ask(url: String, mut questions: mpsc::Receiver<Asked>, calls: Calls, connector: Connector) {
     let url: Arc<str> = url.into();
     let calls = Arc::new(calls);
     let mut asking = JoinSet::new();
@@ -52,35 +45,20 @@ pub(super) async fn ask(
         if !asked.is_wanted() {
             continue;
         }
-        let (url, calls, resolver) = (url.clone(), calls.clone(), resolver.clone());
+        let (url, calls, connector) = (url.clone(), calls.clone(), connector.clone());
         asking.spawn(async move {
             // That there is no answer is all that anybody wants to know: the pushes say what is wrong with the way.
-            if let Some(facts) = fetch(&url, &calls, &asked.question, resolver, connect_timeout).await {
+            if let Some(facts) = fetch(&url, &calls, &asked.question, &connector).await {
                 asked.answer(facts);
             }
         });
     }
 }
 
-async fn fetch(
-    url: &str,
-    calls: &Calls,
-    question: &Question,
-    resolver: SystemResolver,
-    connect_timeout: Duration,
-) -> Option<Facts> {
+async fn fetch(url: &str, calls: &Calls, question: &Question, connector: &Connector) -> Option<Facts> {
     // A connection a question: the address may be another node's by the next.
-    let client = Client::builder()
-        .connect_timeout(connect_timeout)
-        .timeout(PATIENCE)
-        .dns_resolver(resolver)
-        .pool_max_idle_per_host(1)
-        .http1_only()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .build()
-        .ok()?;
+    let client = connector.client(url, &connector.tls()).timeout(PATIENCE).build().ok()?;
+    let connect_timeout = connector.timeout(url);
     let wire = Wire { client: &client, url, connect_timeout, progress: Arc::new(Progress::new()) };
     let reply = calls.call(&wire, FACTS_CALL, facts::encode_question(question).into()).await.ok()?;
     let facts = facts::decode_facts(&reply.accepted().ok()?).ok()?;

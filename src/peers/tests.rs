@@ -9,7 +9,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use super::failure::Failure;
-use super::resolver::SystemResolver;
 use super::transport::Transport;
 use super::*;
 use crate::auth::{Keyring, Keys, Secrets};
@@ -26,7 +25,12 @@ fn transport(url: &str) -> Transport {
 
 fn transport_with(url: &str, keys: Keys) -> Transport {
     let options = SenderOptions { progress_timeout: PROGRESS_TIMEOUT, ..SenderOptions::default() };
-    Transport::new(url, &options, Calls::new(keys, NodeId(0)), SystemResolver::new())
+    Transport::new(
+        url,
+        &options,
+        Calls::new(keys, NodeId(0)),
+        Connector::new(options.connect_timeout, options.tls.clone()),
+    )
 }
 
 fn an_answer() -> Answer {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use bytes::Bytes;
 use reqwest::Client;
+use rustls::ClientConfig;
 
 use super::calls::Calls;
+use super::connector::Connector;
 use super::failure::Failure;
-use super::resolver::SystemResolver;
 use super::wire::{Progress, Wire};
 use super::{CALL, STATE_CALL, SenderOptions};
 use crate::format::state::{self, StateAnswer};
@@ -23,28 +24,26 @@ const KEEPALIVE: Duration = Duration::from_secs(1);
 pub(super) struct Transport {
     url: String,
     calls: Calls,
-    connect_timeout: Duration,
     progress_timeout: Duration,
     adopt_timeout: Duration,
     #[cfg(target_os = "linux")]
     unacknowledged_timeout: Duration,
-    resolver: SystemResolver,
-    /// Holds the connection. Thrown away after every failure: a cut network sends no reset, and the address
-    /// may belong to another node by now.
-    client: Option<Client>,
+    connector: Connector,
+    /// Holds the connection, and by what it was made. Thrown away after every failure: a cut network sends no reset, and the
+    /// address may belong to another node by now.
+    client: Option<(Client, Arc<ClientConfig>)>,
 }
 
 impl Transport {
-    pub(super) fn new(url: &str, options: &SenderOptions, calls: Calls, resolver: SystemResolver) -> Self {
+    pub(super) fn new(url: &str, options: &SenderOptions, calls: Calls, connector: Connector) -> Self {
         Self {
             url: url.to_owned(),
             calls,
-            connect_timeout: options.connect_timeout,
             progress_timeout: options.progress_timeout,
             adopt_timeout: options.adopt_timeout,
             #[cfg(target_os = "linux")]
             unacknowledged_timeout: options.unacknowledged_timeout,
-            resolver,
+            connector,
             client: None,
         }
     }
@@ -71,36 +70,28 @@ impl Transport {
         patience: Duration,
         decode: fn(&[u8]) -> Result<T, FormatError>,
     ) -> Result<T, Failure> {
+        let tls = self.connector.tls();
         let client = match self.client.take() {
-            Some(client) => client,
-            None => self.connect()?,
+            // Who was believed, and what was shown, may not count any more.
+            Some((client, by)) if Arc::ptr_eq(&by, &tls) => client,
+            _ => self.connect(&tls)?,
         };
         let progress = Arc::new(Progress::new());
-        let (url, connect_timeout) = (self.url.as_str(), self.connect_timeout);
+        let (url, connect_timeout) = (self.url.as_str(), self.connector.timeout(&self.url));
         let wire = Wire { client: &client, url, connect_timeout, progress: progress.clone() };
         let reply = progress.or_stalled(patience, self.calls.call(&wire, path, body)).await?;
         let answer = decode(&reply.accepted()?)?;
-        self.client = Some(client);
+        self.client = Some((client, tls));
         Ok(answer)
     }
 
-    fn connect(&self) -> Result<Client, Failure> {
-        let client = Client::builder();
+    fn connect(&self, tls: &ClientConfig) -> Result<Client, Failure> {
+        let client = self.connector.client(&self.url, tls);
         // A peer that is slow still acknowledges what it gets; a network that was cut does not.
         #[cfg(target_os = "linux")]
         let client = client.tcp_user_timeout(self.unacknowledged_timeout);
         // Also while it is the peer's turn, which after a last piece may be for long.
         let client = client.tcp_keepalive(KEEPALIVE).tcp_keepalive_interval(KEEPALIVE).tcp_keepalive_retries(3);
-        client
-            .connect_timeout(self.connect_timeout)
-            .dns_resolver(self.resolver.clone())
-            .pool_max_idle_per_host(1)
-            .tcp_nodelay(true)
-            .http1_only()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .build()
-            .map_err(|error| Failure::Connect(error.to_string()))
+        client.tcp_nodelay(true).build().map_err(|error| Failure::Connect(error.to_string()))
     }
 }

@@ -2,13 +2,14 @@
 //! and no answer is believed that the peer did not give. And how secrets are brought in and exchanged.
 //! [`browsers`]: who has a page that is looked at by somebody who reaches a node. [`tokens`]: who is a client without
 //! the right token. [`ports`]: who reaches only the client port, and asks for what peers may. [`slow`], [`bombs`]: who wants
-//! a node to be of no use to others. docs/security.md has a table of all of it.
+//! a node to be of no use to others. [`tls`]: who has no certificate, or none that counts. docs/security.md has a table of all of it.
 
 mod bombs;
 mod browsers;
 mod ports;
 mod slow;
 mod tap;
+mod tls;
 mod tokens;
 
 use std::fs;
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::commands::ask;
-use crate::support::api::{Answer, send};
+use crate::support::api::{Answer, Api, send};
 use crate::support::cluster::Cluster;
 use crate::support::process::{Launch, Process};
 use crate::support::{free_ports, until};
@@ -231,7 +232,7 @@ async fn a_node_with_a_secret_and_one_without_say_what_is_wrong() {
     }
 }
 
-/// Writes that go on all the time at every node; not one of them may fail.
+/// Writes that go on all the time in each of these ways; not one of them may fail.
 struct Writers {
     stop: Arc<AtomicBool>,
     written: Vec<Arc<AtomicUsize>>,
@@ -239,13 +240,13 @@ struct Writers {
 }
 
 impl Writers {
-    fn start(nodes: &[Process]) -> Self {
+    fn start(apis: &[Api]) -> Self {
         let (stop, mut tasks) = (Arc::new(AtomicBool::new(false)), tokio::task::JoinSet::new());
         let mut written = Vec::new();
-        for (id, node) in nodes.iter().enumerate() {
+        for (id, api) in apis.iter().enumerate() {
             let count = Arc::new(AtomicUsize::new(0));
             written.push(count.clone());
-            let (api, stop) = (node.api.clone(), stop.clone());
+            let (api, stop) = (api.clone(), stop.clone());
             tasks.spawn(async move {
                 while !stop.load(Ordering::SeqCst) {
                     let number = count.load(Ordering::SeqCst);
@@ -305,7 +306,7 @@ async fn secrets_are_exchanged_under_writes_without_one_that_fails() {
         Cluster::mesh_with(|id, launch| launch.with("CAUSEWAY_SECRET_FILE", paths[id as usize].to_str().unwrap()))
             .await;
     spread(&cluster, 0).await;
-    let writers = Writers::start(&cluster.nodes);
+    let writers = Writers::start(&[0, 1, 2].map(|node| cluster.api(node).clone()));
     for (step, lines) in steps.into_iter().enumerate().skip(1) {
         for (node, path) in cluster.nodes.iter().zip(&paths) {
             fs::write(path, lines.join("\n")).unwrap();

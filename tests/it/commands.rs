@@ -234,7 +234,8 @@ async fn a_write_that_would_make_too_many_siblings_is_told_with_the_way_out() {
 #[test]
 fn a_wrong_command_line_is_told_before_anything_is_asked() {
     for (arguments, why) in [
-        (&["get", "key", "--node", "https://node1"][..], "nodes speak http"),
+        (&["get", "key", "--node", "ftp://node1"][..], "nodes speak http"),
+        (&["get", "key", "--node", "https://node1"], "--ca-file or CAUSEWAY_TLS_CA_FILE"),
         (&["set", "key"], "'key' is not KEY=VALUE"),
         (&["set", "a=1", "a=2"], "'a' is given twice"),
         (&["get", "key", "--context", "a b"], "not a context"),

@@ -24,6 +24,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 
+use crate::support::api::client;
 use crate::support::document::Document;
 
 pub(crate) use faults::Faulty;
@@ -94,7 +95,7 @@ impl Node {
         };
         let serving = tokio::spawn(serve(listener, app(handle.clone(), http), setup.listen, stopped));
         let serving = Some((stop, serving));
-        Self { address, handle, client: reqwest::Client::new(), running: Some(running), serving, directory: None }
+        Self { address, handle, client: client(&[]).build().unwrap(), running: Some(running), serving, directory: None }
     }
 
     /// Node `id` of a cluster of `members`, on a disk of its own.

@@ -13,15 +13,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("node", &["causality", "replica", "format", "storage"]),
     ("backup", &["causality", "replica", "format", "storage"]),
     ("http", &["causality", "replica", "format", "storage", "node", "auth"]),
-    ("peers", &["causality", "replica", "format", "storage", "node", "auth"]),
+    ("peers", &["causality", "replica", "format", "storage", "node", "auth", "tls"]),
     ("telemetry", &["causality", "replica", "format", "storage", "node"]),
     ("metrics", &["causality", "replica", "format", "storage", "node"]),
     ("console", &[]),
-    ("listen", &[]),
+    ("listen", &["tls"]),
     ("auth", &[]),
-    ("secrets", &["auth"]),
-    ("config", &["causality", "auth", "secrets"]),
-    ("cli", &["backup", "auth"]),
+    ("tls", &[]),
+    ("secrets", &["auth", "tls"]),
+    ("config", &["causality", "auth", "tls", "secrets"]),
+    ("cli", &["backup", "auth", "tls"]),
 ];
 
 /// Modules that only compute, and what would be more than that.

@@ -4,8 +4,9 @@ mod view;
 
 use clap::Args;
 
-use super::client::{Ask, Client, Nodes, OwnNode};
+use super::client::{Ask, Client};
 use super::failure::Failure;
+use super::nodes::{Nodes, OwnNode};
 use super::output::{self, counted};
 use view::Cluster;
 

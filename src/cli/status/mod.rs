@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use reqwest::Url;
 
-use super::client::{Ask, Client, EVENTS, Nodes, OwnNode, TIMEOUT, shown};
+use super::client::{Ask, Client, EVENTS, TIMEOUT};
 use super::events::Events;
 use super::failure::Failure;
+use super::nodes::{Nodes, OwnNode, shown};
 use super::output;
 use view::Cluster;
 pub(super) use view::age;

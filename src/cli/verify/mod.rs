@@ -14,8 +14,9 @@ use reqwest::{StatusCode, Url};
 use serde::Serialize;
 use serde_json::json;
 
-use super::client::{Ask, Client, Nodes, OwnNode, shown};
+use super::client::{Ask, Client};
 use super::failure::Failure;
+use super::nodes::{Nodes, OwnNode, shown};
 use super::output::{self, BAD, Cell, GOOD, Table, counted};
 use super::session::seconds;
 use compare::{Bucket, Fingerprint, Found, KeyDifference, Verdict, judge, keys_that_differ};

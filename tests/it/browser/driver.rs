@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
+use crate::support::api::client;
 use crate::support::process::Process;
 use crate::support::{free_ports, until};
 
@@ -60,7 +61,7 @@ impl Browser {
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         });
-        let client = Client::builder().no_proxy().build().unwrap();
+        let client = client(&[]).build().unwrap();
         let mut browser = Self { client, port, session: String::new(), _driver: driver };
         let made = browser.call(Method::POST, "/session", json!({ "capabilities": { "alwaysMatch": options } })).await;
         browser.session = made["sessionId"].as_str().unwrap().to_owned();

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::api::client;
+
 pub(super) const NODES: [&str; 3] = ["node0", "node1", "node2"];
 pub(super) const ALL: [usize; 3] = [0, 1, 2];
 const PORTS: [u16; 3] = [8000, 8001, 8002];
@@ -99,7 +101,7 @@ impl Cluster {
 
     fn start(alone: MutexGuard<'static, ()>, environment: &[(&str, &str)]) -> Self {
         deploy_up(environment);
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
+        let http = client(&[]).timeout(Duration::from_secs(5)).build().unwrap();
         let cluster = Self { http, _alone: alone };
         cluster.connect_all();
         cluster

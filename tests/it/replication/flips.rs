@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 
 use super::node::Node;
 use super::state::{plan, until_same};
+use crate::support::api::client;
 use crate::support::until;
 
 /// So many requests of each kind come damaged, then so many answers.
@@ -57,7 +58,7 @@ async fn damaging(node: &Node, calls: Calls) -> u16 {
         let body = to_bytes(body, usize::MAX).await.unwrap();
         let body = if nth < FLIPS { flip(&body, nth) } else { body.to_vec() };
         let endpoint = format!("http://127.0.0.1:{target}{path}");
-        let passed = reqwest::Client::new().post(endpoint).headers(head.headers).body(body).send().await.unwrap();
+        let passed = client(&[]).build().unwrap().post(endpoint).headers(head.headers).body(body).send().await.unwrap();
         let mut answer = Response::builder().status(passed.status());
         for (name, value) in passed.headers() {
             answer = answer.header(name, value);

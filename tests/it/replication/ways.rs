@@ -12,6 +12,7 @@ use causeway::storage::BatchLimit;
 use tokio::net::TcpListener;
 
 use super::node::{Node, Plan, until_equal};
+use crate::support::api::client;
 use crate::support::until;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,7 +160,8 @@ async fn pushes_shrink_until_they_get_through() {
             if body.len() > WIDTH_BYTES {
                 std::future::pending::<()>().await;
             }
-            let passed = reqwest::Client::new().post(endpoint).headers(head.headers).body(body).send().await.unwrap();
+            let passed =
+                client(&[]).build().unwrap().post(endpoint).headers(head.headers).body(body).send().await.unwrap();
             let answer = axum::http::Response::builder()
                 .status(passed.status())
                 .header("content-type", passed.headers()["content-type"].clone());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Certificate, Client, ClientBuilder, Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::until;
@@ -29,6 +29,14 @@ impl Answer {
     }
 }
 
+/// What speaks HTTP, and TLS with whom one of these authorities has issued a certificate, and nobody else.
+pub(crate) fn client(authorities: &[String]) -> ClientBuilder {
+    // It is there already from the second time on.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let authorities = authorities.iter().map(|pem| Certificate::from_pem(pem.as_bytes()).unwrap());
+    Client::builder().no_proxy().tls_certs_only(authorities)
+}
+
 /// A client of one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
@@ -39,8 +47,17 @@ pub(crate) struct Api {
 impl Api {
     /// For the node at this port of this machine.
     pub(crate) fn new(port: u16) -> Self {
-        let client = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
-        Self { base: format!("http://127.0.0.1:{port}"), client }
+        Self::at(format!("http://127.0.0.1:{port}"), client(&[]))
+    }
+
+    /// For one that speaks TLS, known by one of these authorities.
+    pub(crate) fn over_tls(port: u16, authorities: &[String]) -> Self {
+        Self::at(format!("https://127.0.0.1:{port}"), client(authorities))
+    }
+
+    /// At an address, by a client of its own kind.
+    pub(crate) fn at(base: String, client: ClientBuilder) -> Self {
+        Self { base, client: client.timeout(Duration::from_secs(10)).build().unwrap() }
     }
 
     /// The address of a path.

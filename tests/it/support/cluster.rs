@@ -72,7 +72,12 @@ impl Cluster {
         Self::start(directory, launches, links).await
     }
 
-    async fn start(directory: TempDir, launches: Vec<Launch>, links: BTreeMap<(usize, usize), Link>) -> Self {
+    /// Nodes that are started in these ways.
+    pub(crate) async fn start(
+        directory: TempDir,
+        launches: Vec<Launch>,
+        links: BTreeMap<(usize, usize), Link>,
+    ) -> Self {
         let mut nodes: Vec<Process> = launches.iter().map(Launch::start).collect();
         for node in &mut nodes {
             node.until_ready().await;

@@ -1,9 +1,11 @@
 //! What tests of running nodes share: processes and clusters of the real binary ([`process`], [`cluster`]),
-//! their client ([`api`]), what a node says of its API ([`document`]), streams of events ([`sse`]), sessions of clients and
-//! what they saw ([`load`], [`history`]), tokens ([`tokens`]), connections that can be cut without root ([`link`]), and network namespaces for
+//! their client ([`api`]), certificates ([`authority`]), what a node says of its API ([`document`]), streams of events ([`sse`]),
+//! sessions of clients and what they saw ([`load`], [`history`]), tokens ([`tokens`]), connections that can be cut without root
+//! ([`link`]), and network namespaces for
 //! tests that cut with iptables ([`namespace`]).
 
 pub(crate) mod api;
+pub(crate) mod authority;
 pub(crate) mod cluster;
 pub(crate) mod document;
 pub(crate) mod history;

@@ -20,6 +20,8 @@ pub(crate) struct Launch {
     wrapper: Vec<String>,
     /// The program, when it is not the one under test.
     program: Option<PathBuf>,
+    /// Who has issued its certificate, where it speaks TLS.
+    authorities: Vec<String>,
     /// Its working directory; `causeway-data/ID` and its log are below it.
     directory: PathBuf,
 }
@@ -30,12 +32,18 @@ impl Launch {
         let peer_ports = peer_ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
         let arguments = vec![id.to_string(), port.to_string(), peer_ports];
         let directory = directory.to_owned();
-        Self { port, arguments, environment: Vec::new(), wrapper: Vec::new(), program: None, directory }
+        let (environment, wrapper, authorities) = (Vec::new(), Vec::new(), Vec::new());
+        Self { port, arguments, environment, wrapper, program: None, authorities, directory }
     }
 
     /// By its environment; `peers` are all nodes and where this one finds them.
     pub(crate) fn by_environment(directory: &Path, id: u32, port: u16, peers: &[(u32, u16)]) -> Self {
-        let peers = peers.iter().map(|(id, port)| format!("{id}=http://127.0.0.1:{port}"));
+        Self::by_urls(directory, id, port, peers, "http")
+    }
+
+    /// The same with peers that are called in this way.
+    pub(crate) fn by_urls(directory: &Path, id: u32, port: u16, peers: &[(u32, u16)], scheme: &str) -> Self {
+        let peers = peers.iter().map(|(id, port)| format!("{id}={scheme}://127.0.0.1:{port}"));
         let mut launch = Self::by_arguments(directory, id, port, &[]);
         launch.arguments.clear();
         launch
@@ -62,6 +70,12 @@ impl Launch {
         self
     }
 
+    /// Called over TLS, with these authorities trusted.
+    pub(crate) fn called_over_tls(mut self, authorities: &[String]) -> Self {
+        self.authorities = authorities.to_vec();
+        self
+    }
+
     /// Where it has its data, unless it was told otherwise.
     pub(crate) fn data_dir(&self, id: u32) -> PathBuf {
         self.directory.join("causeway-data").join(id.to_string())
@@ -81,7 +95,11 @@ impl Launch {
             .stderr(log)
             .spawn()
             .unwrap();
-        Process { child, log_path, api: Api::new(self.port) }
+        let api = match &self.authorities[..] {
+            [] => Api::new(self.port),
+            authorities => Api::over_tls(self.port, authorities),
+        };
+        Process { child, log_path, api }
     }
 
     /// Starts it and waits until it is ready.
