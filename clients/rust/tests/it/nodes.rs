@@ -143,6 +143,9 @@ impl Drop for Node {
 }
 
 fn http() -> reqwest::Client {
+    // It is there already from the second time on.
+    #[cfg(feature = "rustls")]
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap()
 }
 
