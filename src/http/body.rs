@@ -20,6 +20,10 @@ const PART_BYTES: usize = 96;
 /// A shorter body is read whatever comes of it: most of it has come with the head.
 const SHORT_BYTES: usize = 32 << 10;
 
+/// So many times as many large bodies may be on their way as writes may wait: a body takes its time, most of all when its
+/// client is far away, and the disk must not wait for it.
+const MANY_ARRIVING: usize = 3;
+
 /// What must come of a body in some time when there are many.
 const SLOW: Duration = Duration::from_secs(2);
 const SLOW_BYTES: usize = 64 << 10;
@@ -80,13 +84,13 @@ pub(super) async fn json<'a>(app: &'a App, request: Request) -> Result<Text<'a>,
     })?
 }
 
-/// Says whether a write may send its body, if that is large: only when it could be taken now, and no more such bodies are on
-/// their way than writes may wait. To be kept until it has come. One that is larger than any may be is left to [`json`].
+/// Says whether a write may send its body, if that is large: only when it could be taken now, and not too many such bodies are
+/// on their way. To be kept until it has come. One that is larger than any may be is left to [`json`].
 pub(super) fn large_write<'a>(app: &'a App, headers: &HeaderMap) -> Result<Option<Arriving<'a>>, Problem> {
     let large = SHORT_BYTES + 1..=app.options.limits.request_bytes;
     let Some(bytes) = length(headers).filter(|length| large.contains(length)) else { return Ok(None) };
     app.node.would_write(bytes)?;
-    let limit = app.node.may_wait();
+    let limit = may_arrive(app);
     let arriving = Arriving(&app.arriving);
     if arriving.0.fetch_add(1, Ordering::Relaxed) >= limit {
         app.options.metrics.body_refused();
@@ -94,6 +98,11 @@ pub(super) fn large_write<'a>(app: &'a App, headers: &HeaderMap) -> Result<Optio
         return Err(Problem::new(Kind::Overloaded, detail).with("limit", limit));
     }
     Ok(Some(arriving))
+}
+
+/// How many large bodies may be on their way.
+fn may_arrive(app: &App) -> usize {
+    MANY_ARRIVING * app.node.may_wait()
 }
 
 /// Counts a large body as on its way.
@@ -173,7 +182,7 @@ impl Slowness {
         }
         let came = std::mem::replace(self, Self::new()).bytes;
         let many_bytes = app.bodies.load(Ordering::Relaxed) > app.options.limits.bodies_bytes / 2;
-        if came >= SLOW_BYTES || !(many_bytes || app.arriving.load(Ordering::Relaxed) > app.node.may_wait() / 2) {
+        if came >= SLOW_BYTES || !(many_bytes || app.arriving.load(Ordering::Relaxed) > may_arrive(app) / 2) {
             return Ok(());
         }
         app.options.metrics.body_refused();
