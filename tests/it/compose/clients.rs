@@ -1,4 +1,5 @@
-//! The clients' shopping carts, as their users run them, against the cluster in containers with a partition in the middle.
+//! Clients of the cluster in containers: their shopping carts, as their users run them, with a partition in the middle; and
+//! those who would rather be peers.
 
 use std::env;
 use std::path::Path;
@@ -47,4 +48,19 @@ async fn keeps_every_item(cluster: &Cluster, program: &[&str]) {
     assert_eq!(cart(&["remove", "bread", &far]), "jam, milk");
     cluster.until_equal().await;
     assert_eq!(cart(&["show", &here]), "jam, milk");
+}
+
+/// The mapped ports are those of clients: what peers may is not to be had there.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mapped_ports_know_nothing_of_replication() {
+    let Some(cluster) = Cluster::up() else { return };
+    for node in ALL {
+        let before = cluster.status(node).await["vector"].clone();
+        for path in ["push", "state", "facts", "hello"] {
+            let request = cluster.http.post(cluster.url(node, &format!("/replication/v1/{path}")));
+            let answer = request.header("content-type", "application/cbor").body("x").send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), 404, "{path} on node{node}");
+        }
+        assert_eq!(cluster.status(node).await["vector"], before);
+    }
 }
