@@ -46,8 +46,8 @@ def until(what: Callable[[], Found | None]) -> Found:
     return found
 
 
-# Below those that the system gives to whoever asks for any: of these, another connection could have one before it is listened
-# on. Processes that run at the same time begin at different ones.
+# Below those that the system gives to whoever asks for any: of these, another connection could have one before it is
+# listened on. Processes that run at the same time begin at different ones.
 _PORTS = itertools.count(os.getpid() * 101)
 
 
