@@ -70,7 +70,7 @@ def test_a_watch_goes_on_over_cuts_and_restarts(own: Cluster) -> None:
 
 def test_a_watch_whose_node_stays_away_begins_anew_and_says_so(own: Cluster) -> None:
     with Client(own.urls) as client:
-        watch = client.watch("k", timeout=2)
+        watch = client.watch("k", timeout=6)
         assert next(watch).node == 0
         session = client.session()
         session.set({"k": "1"}, acks="all")
@@ -178,7 +178,7 @@ def test_a_node_that_is_caught_up_by_a_whole_state_resets_its_watches(tmp_path: 
 def test_a_watch_for_tasks_goes_on(own: Cluster) -> None:
     async def use() -> None:
         async with AsyncClient(own.urls) as client:
-            watch = client.watch("k", timeout=2)
+            watch = client.watch("k", timeout=6)
             assert (await anext(watch)).kind == "start"
             session = client.session()
             await session.set({"k": "1"}, acks="all")
