@@ -9,7 +9,7 @@ use reqwest::{Client, StatusCode};
 use rustls::ClientConfig;
 
 use super::client::why;
-use super::nodes::{Own, reachable};
+use super::nodes::Own;
 use crate::tls::{self, Believes};
 
 /// How long a node has to answer.
@@ -40,8 +40,7 @@ pub(super) enum NotReady {
 
 /// Asks a node whether it is ready. Needs a tokio runtime.
 pub(super) async fn healthcheck(node: &Own) -> Result<(), NotReady> {
-    let scheme = if node.certificate.is_some() { "https" } else { "http" };
-    let url = format!("{scheme}://{}/readyz", reachable(node.listen));
+    let url = format!("{}/readyz", node.origin());
     let no_answer = |why: String| NotReady::NoAnswer { url: url.clone(), why };
     let tls = tls::calls(Believes::Anybody, None).map_err(|error| no_answer(error.to_string()))?;
     let (status, body) = ask(&url, tls).await.map_err(|error| no_answer(why(&error, TIMEOUT)))?;
@@ -68,11 +67,11 @@ mod tests {
 
     use super::*;
 
-    /// Answers one request with `response`.
     async fn check(listen: SocketAddr) -> Result<(), NotReady> {
         healthcheck(&Own { listen, certificate: None }).await
     }
 
+    /// Answers one request with `response`.
     fn answering(response: &'static str) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

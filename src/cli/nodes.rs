@@ -44,7 +44,7 @@ impl Nodes {
         let named: Vec<&str> = self.nodes.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
         if named.is_empty() {
             let own = own().map_err(Failure::Usage)?;
-            return Ok((vec![own.url()?], own.calls()?));
+            return Ok((vec![url_of(&own.origin())?], own.calls()?));
         }
         let urls = named.into_iter().map(url_of).collect::<Result<Vec<_>, _>>()?;
         let is_secure = urls.iter().any(|url| url.scheme() == "https");
@@ -61,10 +61,10 @@ impl Nodes {
 }
 
 impl Own {
-    /// Where it is called.
-    fn url(&self) -> Result<Url, Failure> {
+    /// Where it is called, such as `http://127.0.0.1:8000`.
+    pub(super) fn origin(&self) -> String {
         let scheme = if self.certificate.is_some() { "https" } else { "http" };
-        url_of(&format!("{scheme}://{}", reachable(self.listen)))
+        format!("{scheme}://{}", reachable(self.listen))
     }
 
     /// It is known by the certificate that it was given, which need not be for the address that it is called by here.
@@ -114,7 +114,7 @@ pub(super) fn shown(node: &Url) -> &str {
 }
 
 /// "All addresses" is nothing to connect to.
-pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
+fn reachable(listen: SocketAddr) -> SocketAddr {
     match listen {
         SocketAddr::V4(address) if address.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
         SocketAddr::V6(address) if address.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),

@@ -228,7 +228,7 @@ impl NodeHandle {
         self.write_admitted(write, Admission::admit).await
     }
 
-    /// Writes what [`Self::would_write`] let come: however many wait by now, it is taken.
+    /// Writes what [`Self::would_write`] let come: it is taken although more wait by now than may at the disk's present pace.
     pub async fn write_expected(&self, write: Write) -> Result<Written, SetError> {
         self.write_admitted(write, Admission::admit_expected).await
     }

@@ -43,6 +43,12 @@ fn file(directory: &Path, name: &str, lines: &[&str]) -> PathBuf {
     path
 }
 
+/// A node that has what is in this file.
+fn with_secret(directory: &Path, secret: &Path, id: u32, port: u16, peers: &[(u32, u16)]) -> Launch {
+    let own = directory.join(id.to_string());
+    Launch::by_environment(&own, id, port, peers).with("CAUSEWAY_SECRET_FILE", secret.to_str().unwrap())
+}
+
 /// Node 1, whose way to node 0 is in the hands of an attacker, and another node of their cluster.
 struct World {
     node0: Process,
@@ -59,10 +65,7 @@ impl World {
         let secret = file(directory.path(), "secret", &[SECRET]);
         let [port0, port1, port2] = free_ports();
         let way = Tap::to(port0).await;
-        let launch = |id: u32, port: u16, peers: &[(u32, u16)]| {
-            let own = directory.path().join(id.to_string());
-            Launch::by_environment(&own, id, port, peers).with("CAUSEWAY_SECRET_FILE", secret.to_str().unwrap())
-        };
+        let launch = |id, port, peers: &[(u32, u16)]| with_secret(directory.path(), &secret, id, port, peers);
         let launch0 = launch(0, port0, &[(0, port0), (1, port1)]);
         let node0 = launch0.start_ready().await;
         let node1 = launch(1, port1, &[(0, way.port), (1, port1)]).start_ready().await;

@@ -27,9 +27,21 @@ fn over_tls(options: ListenOptions) -> ListenOptions {
 }
 
 async fn connect(address: SocketAddr) -> TlsStream<TcpStream> {
+    try_connect(address).await.unwrap()
+}
+
+async fn try_connect(address: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
     let connector = TlsConnector::from(Arc::new(calls(Believes::Anybody, None).unwrap()));
     let stream = TcpStream::connect(address).await.unwrap();
-    connector.connect(ServerName::from(address.ip()), stream).await.unwrap()
+    connector.connect(ServerName::from(address.ip()), stream).await
+}
+
+/// Waits until one more is served, as it is when others are gone.
+async fn until_there_is_room(address: SocketAddr) {
+    let deadline = Instant::now() + DEADLINE;
+    while try_connect(address).await.is_err() {
+        assert!(Instant::now() < deadline, "there is no room");
+    }
 }
 
 /// The answer; its end has to be one of TLS, which nobody on the way can make up.
@@ -72,15 +84,7 @@ async fn who_does_not_finish_a_handshake_keeps_others_out_for_a_while_only() {
         stream.write_all(b"\x16\x03\x01").await.unwrap();
         half_open.push(stream);
     }
-    let deadline = Instant::now() + DEADLINE;
-    let connector = TlsConnector::from(Arc::new(calls(Believes::Anybody, None).unwrap()));
-    loop {
-        let stream = TcpStream::connect(listening.address).await.unwrap();
-        if connector.connect(ServerName::from(listening.address.ip()), stream).await.is_ok() {
-            break;
-        }
-        assert!(Instant::now() < deadline, "there is no room");
-    }
+    until_there_is_room(listening.address).await;
     drop(half_open);
 }
 
@@ -92,15 +96,7 @@ async fn a_connection_that_takes_nothing_of_its_answer_is_closed() {
     let mut stuck = connect(listening.address).await;
     stuck.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     // There is room for another only when it is gone.
-    let deadline = Instant::now() + DEADLINE;
-    let connector = TlsConnector::from(Arc::new(calls(Believes::Anybody, None).unwrap()));
-    loop {
-        let stream = TcpStream::connect(listening.address).await.unwrap();
-        if connector.connect(ServerName::from(listening.address.ip()), stream).await.is_ok() {
-            break;
-        }
-        assert!(Instant::now() < deadline, "it is still there");
-    }
+    until_there_is_room(listening.address).await;
     let mut rest = Vec::new();
     assert!(stuck.read_to_end(&mut rest).await.is_err());
 }

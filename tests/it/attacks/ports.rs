@@ -6,10 +6,9 @@ use causeway::peers::{FACTS_CALL, HELLO_CALL, STATE_CALL};
 use tempfile::TempDir;
 
 use super::tap::{Caught, Tap};
-use super::{SECRET, file, keyring};
+use super::{SECRET, file, keyring, with_secret};
 use crate::support::api::Api;
 use crate::support::free_ports;
-use crate::support::process::Launch;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_peers_may_is_not_to_be_had_at_the_client_port_whoever_signs() {
@@ -17,10 +16,7 @@ async fn what_peers_may_is_not_to_be_had_at_the_client_port_whoever_signs() {
     let secret = file(directory.path(), "secret", &[SECRET]);
     let [clients, peers, other] = free_ports();
     let way = Tap::to(peers).await;
-    let launch = |id: u32, port: u16, nodes: &[(u32, u16)]| {
-        let own = directory.path().join(id.to_string());
-        Launch::by_environment(&own, id, port, nodes).with("CAUSEWAY_SECRET_FILE", secret.to_str().unwrap())
-    };
+    let launch = |id, port, nodes: &[(u32, u16)]| with_secret(directory.path(), &secret, id, port, nodes);
     let node0 =
         launch(0, clients, &[(0, peers), (1, other)]).with("CAUSEWAY_PEER_LISTEN", &format!("127.0.0.1:{peers}"));
     let node0 = node0.start_ready().await;

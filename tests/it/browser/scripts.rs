@@ -104,6 +104,13 @@ async fn assert_in_order(browser: &Browser, behind: &str) {
     assert_eq!(browser.run(script, &[behind]).await, json!([]), "of {behind}");
 }
 
+/// A browser that notes in every page what must not happen.
+async fn watching() -> Option<Browser> {
+    let browser = Browser::start().await?;
+    browser.run_in_every_page(WATCH).await;
+    Some(browser)
+}
+
 /// Every key of `all` holds both its values, on all nodes.
 async fn store(cluster: &Cluster, all: &[Stored]) {
     cluster.links.values().for_each(|link| link.cut());
@@ -119,8 +126,7 @@ async fn store(cluster: &Cluster, all: &[Stored]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_view_shows_keys_and_values_as_text() {
-    let Some(browser) = Browser::start().await else { return };
-    browser.run_in_every_page(WATCH).await;
+    let Some(browser) = watching().await else { return };
     let cluster = Cluster::linked().await;
     let all = all();
     store(&cluster, &all).await;
@@ -165,8 +171,7 @@ async fn every_view_shows_keys_and_values_as_text() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_on_their_way_are_text_too() {
-    let Some(browser) = Browser::start().await else { return };
-    browser.run_in_every_page(WATCH).await;
+    let Some(browser) = watching().await else { return };
     let cluster = Cluster::linked().await;
     let node = &cluster.nodes[0];
     let origin = node.api.url("");
@@ -204,8 +209,7 @@ async fn writes_on_their_way_are_text_too() {
 /// What the API answers, opened as a page of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_are_no_pages() {
-    let Some(browser) = Browser::start().await else { return };
-    browser.run_in_every_page(WATCH).await;
+    let Some(browser) = watching().await else { return };
     let cluster = Cluster::mesh().await;
     let node = &cluster.nodes[0];
     let origin = node.api.url("");
@@ -236,8 +240,7 @@ async fn answers_are_no_pages() {
 /// That the tests here would notice.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_policy_stops_what_would_get_into_the_page() {
-    let Some(browser) = Browser::start().await else { return };
-    browser.run_in_every_page(WATCH).await;
+    let Some(browser) = watching().await else { return };
     let cluster = Cluster::mesh().await;
     let node = &cluster.nodes[0];
     node.api.set("script", "window.ran = 'a value'").await;

@@ -5,15 +5,16 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
+use causeway::peers::{CALL, FACTS_CALL, HELLO_CALL, STATE_CALL};
+
 use super::cluster::{ALL, Cluster, succeed};
 
 /// The Rust example, as `cargo build --examples -p causeway-client` makes it beside these tests.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cart_in_rust_keeps_every_item() {
     let Some(cluster) = Cluster::fresh() else { return };
-    let tests = env::current_exe().unwrap();
-    let built = tests.parent().and_then(Path::parent).expect("tests are built below the target directory");
-    keeps_every_item(&cluster, &[built.join("examples/shopping_cart").to_str().unwrap()]).await;
+    let example = Path::new(env!("CARGO_BIN_EXE_causeway")).with_file_name("examples/shopping_cart");
+    keeps_every_item(&cluster, &[example.to_str().unwrap()]).await;
 }
 
 /// The Python example, by the interpreter that has the client.
@@ -56,8 +57,8 @@ async fn the_mapped_ports_know_nothing_of_replication() {
     let Some(cluster) = Cluster::up() else { return };
     for node in ALL {
         let before = cluster.status(node).await["vector"].clone();
-        for path in ["push", "state", "facts", "hello"] {
-            let request = cluster.http.post(cluster.url(node, &format!("/replication/v1/{path}")));
+        for path in [CALL, STATE_CALL, FACTS_CALL, HELLO_CALL] {
+            let request = cluster.http.post(cluster.url(node, path));
             let answer = request.header("content-type", "application/cbor").body("x").send().await.unwrap();
             assert_eq!(answer.status().as_u16(), 404, "{path} on node{node}");
         }

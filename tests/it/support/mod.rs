@@ -1,8 +1,7 @@
 //! What tests of running nodes share: processes and clusters of the real binary ([`process`], [`cluster`]),
 //! their client ([`api`]), certificates ([`authority`]), what a node says of its API ([`document`]), streams of events ([`sse`]),
 //! sessions of clients and what they saw ([`load`], [`history`]), tokens ([`tokens`]), connections that can be cut without root
-//! ([`link`]), and network namespaces for
-//! tests that cut with iptables ([`namespace`]).
+//! ([`link`]), and network namespaces for tests that cut with iptables ([`namespace`]).
 
 pub(crate) mod api;
 pub(crate) mod authority;
