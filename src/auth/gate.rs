@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ring::digest::{Context, SHA256};
+use blake3::Hasher;
 
 use super::claim::{self, Challenge, Claim, Digest, Said};
 use super::keys::{Key, KeyId, Keys};
@@ -181,7 +181,7 @@ impl Proven {
 
     /// Checks the body.
     pub fn body_check(&self) -> BodyCheck {
-        BodyCheck { expected: self.body, context: Context::new(&SHA256) }
+        BodyCheck { expected: self.body, hasher: Hasher::new() }
     }
 
     /// The header of the answer.
@@ -194,17 +194,17 @@ impl Proven {
 #[derive(Clone)]
 pub struct BodyCheck {
     expected: Digest,
-    context: Context,
+    hasher: Hasher,
 }
 
 impl BodyCheck {
     /// The next piece.
     pub fn update(&mut self, piece: &[u8]) {
-        self.context.update(piece);
+        self.hasher.update(piece);
     }
 
     /// Whether what came is what was signed.
     pub fn is_whole(self) -> bool {
-        self.context.finish().as_ref() == self.expected.0
+        self.hasher.finalize() == self.expected.0
     }
 }

@@ -141,10 +141,10 @@ fn golden() {
     let challenge = "0000000000000007.0".parse().unwrap();
     let call = Caller::new(2, 0xabc).sign(&keys, "POST", PUSH, Some(challenge), digest(b"body")).unwrap();
     let request = "v1 2 915ccc68f95e0d83 0000000000000007.0 0000000000000abc 1 \
-                   Iw2DWNyOiJC0xY3utikS7i8gNXrpKlzIYbmOaP4xrLU 1Ng9otPEwh1kAC5NouAkfQP9cMH3L3q7SGC047jv464";
+                   C-nFmK5jg1UY5_tCLcMCf0UtdfPb25TJDYQymLEYCtk aZ6CCohq34tNZ8Fw5T97o-MUzpb_owbZpU9Q-5qc5Fc";
     assert_eq!(call.header(), request);
     let Pass::Signed(proven) = gate.admit("POST", PUSH, Some(request)).unwrap() else { panic!("it is signed") };
-    assert_eq!(proven.sign_answer(200, b"type", b"answer"), "v1 rX8IxxgCjSVhlppTphCe7CfgyTnBQAM_XZeWjgtkAGQ");
+    assert_eq!(proven.sign_answer(200, b"type", b"answer"), "v1 ScuIi60wKjZA34BuOPBeBzH7HJDsxs9fAIZS9WZUbp0");
 }
 
 #[test]

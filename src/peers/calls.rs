@@ -14,7 +14,7 @@ use crate::auth::{self, Call, Caller, Challenge, Digest, Keyring, Keys, Refusal}
 use crate::causality::NodeId;
 
 /// Digests of more are worked out off the threads that serve requests.
-const MAX_DIGESTED_INLINE_BYTES: usize = 64 << 10;
+const MAX_DIGESTED_INLINE_BYTES: usize = 256 << 10;
 
 /// How often one request is made: the peer may have begun anew, or another process may be there, while it is.
 const TRIES: usize = 3;
