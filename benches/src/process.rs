@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Linux counts a process's time in hundredths of a second, whatever its own clock does.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -90,6 +91,44 @@ impl Drop for Process {
         // It may have ended on its own.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The processors, half for what is measured and half for its load: neither takes the other's, as on two machines. With a
+/// single one, both have that.
+pub struct Halves {
+    all: CpuSet,
+    first: CpuSet,
+    second: CpuSet,
+}
+
+impl Halves {
+    /// Of those that this thread may run on.
+    pub fn of_all() -> Result<Self> {
+        let all = sched_getaffinity(None)?;
+        let mine: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect();
+        let (first, second) = mine.split_at(mine.len() / 2);
+        let set = |of: &[usize]| {
+            let mut set = CpuSet::new();
+            of.iter().for_each(|cpu| set.set(*cpu));
+            set
+        };
+        Ok(Self { all, first: set(if first.is_empty() { second } else { first }), second: set(second) })
+    }
+
+    /// Starts something on the first half, and keeps this thread, with what it starts later, to the second.
+    pub fn start<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
+        sched_setaffinity(None, &self.first)?;
+        let started = start();
+        sched_setaffinity(None, &self.second)?;
+        started
+    }
+}
+
+impl Drop for Halves {
+    fn drop(&mut self) {
+        // It could be set to less, so it can be set to this.
+        let _ = sched_setaffinity(None, &self.all);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bodies of requests: bounded in bytes, in time, and all together in memory.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -84,15 +84,15 @@ pub(super) async fn json<'a>(app: &'a App, request: Request) -> Result<Text<'a>,
     })?
 }
 
-/// Says whether a write may send its body, if that is large: only when it could be taken now, and not too many such bodies are
-/// on their way. To be kept until it has come. One that is larger than any may be is left to [`json`].
+/// Says whether a write may send its body, if that is large: only when it could be taken now, with all that are on their
+/// way already, and not too many are. To be kept until it has come. One that is larger than any may be is left to [`json`].
 pub(super) fn large_write<'a>(app: &'a App, headers: &HeaderMap) -> Result<Option<Arriving<'a>>, Problem> {
     let large = SHORT_BYTES + 1..=app.options.limits.request_bytes;
     let Some(bytes) = length(headers).filter(|length| large.contains(length)) else { return Ok(None) };
-    app.node.would_write(bytes)?;
+    let arriving = Arriving::new(app, bytes);
+    app.node.would_write(arriving.all, arriving.all_bytes)?;
     let limit = may_arrive(app);
-    let arriving = Arriving(&app.arriving);
-    if arriving.0.fetch_add(1, Ordering::Relaxed) >= limit {
+    if arriving.all > limit {
         app.options.metrics.body_refused();
         let detail = "as many large bodies as may be are on their way";
         return Err(Problem::new(Kind::Overloaded, detail).with("limit", limit));
@@ -106,11 +106,26 @@ fn may_arrive(app: &App) -> usize {
 }
 
 /// Counts a large body as on its way.
-pub(super) struct Arriving<'a>(&'a AtomicUsize);
+pub(super) struct Arriving<'a> {
+    app: &'a App,
+    bytes: usize,
+    /// How many there were with it.
+    all: usize,
+    all_bytes: usize,
+}
+
+impl<'a> Arriving<'a> {
+    fn new(app: &'a App, bytes: usize) -> Self {
+        let all = app.arriving.fetch_add(1, Ordering::Relaxed) + 1;
+        let all_bytes = app.arriving_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        Self { app, bytes, all, all_bytes }
+    }
+}
 
 impl Drop for Arriving<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.app.arriving.fetch_sub(1, Ordering::Relaxed);
+        self.app.arriving_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -175,8 +175,9 @@ struct App {
     options: HttpOptions,
     /// Bytes of request bodies held at the moment.
     bodies: AtomicUsize,
-    /// Writes whose large bodies are on their way.
+    /// Writes whose large bodies are on their way, and the bytes of these.
     arriving: AtomicUsize,
+    arriving_bytes: AtomicUsize,
     answers: Answers,
     tokens: StateTokens,
     /// Places of those who are sent events of the cluster.
@@ -204,6 +205,7 @@ pub fn app(node: NodeHandle, options: HttpOptions) -> Router {
         node,
         bodies: AtomicUsize::new(0),
         arriving: AtomicUsize::new(0),
+        arriving_bytes: AtomicUsize::new(0),
         answers: Answers::new(options.limits.answers_bytes, metrics.clone()),
         tokens: StateTokens::new(),
         cluster_watchers: Arc::new(Semaphore::new(cluster::MAX_WATCHERS)),

@@ -106,7 +106,7 @@ pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response
     let is_expected = arriving.is_some();
     drop(arriving);
     if !is_expected {
-        app.node.would_write(text.len())?;
+        app.node.would_write(1, text.len())?;
     }
     let entries = json::values(text.as_str()?, &app.options.limits)?;
     entries.iter().try_for_each(|(key, _)| access.to_key(key))?;

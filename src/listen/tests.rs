@@ -3,7 +3,8 @@
 mod tls;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
 use axum::routing::get;
@@ -154,4 +155,44 @@ async fn a_name_that_resolves_to_nothing_lets_nobody_in() {
     let options = ListenOptions { only_local: Some(OnlyLocal::name("nobody.invalid")), ..ListenOptions::default() };
     let listening = listening(options).await;
     assert_eq!(ask(listening.address, "/fast").await, "");
+}
+
+#[test]
+fn what_is_beside_the_connections_goes_before_most_of_them() {
+    const TASKS: usize = 1_000;
+    let (wake, before) = (Arc::new(Notify::new()), Arc::new(Mutex::new(None)));
+    let done = Arc::new(AtomicUsize::new(0));
+    let (begin, begun) = mpsc::channel();
+    let beside = || {
+        let (wake, done, before, begin) = (wake.clone(), done.clone(), before.clone(), begin.clone());
+        async move {
+            begin.send(()).unwrap();
+            wake.notified().await;
+            *before.lock().unwrap() = Some(done.load(Ordering::SeqCst));
+        }
+    };
+    let workers = Workers::start(1, beside).unwrap();
+    let (hold, held) = mpsc::channel::<()>();
+    let (ended, end) = mpsc::channel();
+    let runtime = workers.next();
+    begun.recv_timeout(DEADLINE).unwrap();
+    runtime.spawn(async move {
+        begin.send(()).unwrap();
+        let _ = held.recv();
+    });
+    begun.recv_timeout(DEADLINE).unwrap();
+    for _ in 0..TASKS {
+        let (done, ended) = (done.clone(), ended.clone());
+        runtime.spawn(async move {
+            done.fetch_add(1, Ordering::SeqCst);
+            ended.send(()).unwrap();
+        });
+    }
+    wake.notify_one();
+    hold.send(()).unwrap();
+    for _ in 0..TASKS {
+        end.recv_timeout(DEADLINE).unwrap();
+    }
+    let before = before.lock().unwrap().expect("it was told before the tasks could run");
+    assert!(before < 100, "after {before} of {TASKS}");
 }

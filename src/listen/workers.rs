@@ -3,12 +3,18 @@
 //! All of a connection happens on one thread: no task moves to another, and no thread is woken to take work that this one
 //! is about to do. That serves more requests a second than one runtime over all threads (docs/performance.md).
 
+use std::future::pending;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+
+/// So much is taken in of what came for connections before what was done for others is answered. What waits in the kernel
+/// waits behind answers then, and not before them: with more connections than there is time for, a thread that takes
+/// in all that is there gives each answer only after it has looked at every one of them.
+const A_FEW: usize = 32;
 
 /// Such threads. They end when this is dropped, and what still runs on them with them.
 #[derive(Debug)]
@@ -46,13 +52,22 @@ impl Workers {
 
 impl Worker {
     fn start(name: &str, beside: impl Future<Output = ()> + Send + 'static) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_io_events_per_tick(A_FEW)
+            .event_interval(A_FEW as u32)
+            .build()?;
         let handle = runtime.handle().clone();
         let (alive, ended) = oneshot::channel::<()>();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
-            runtime.spawn(beside);
-            // It is never sent to, only dropped.
-            let _ = runtime.block_on(ended);
+            // Not spawned: this is looked at before any task is.
+            runtime.block_on(async {
+                tokio::select! {
+                    // It is never sent to, only dropped.
+                    _ = ended => {}
+                    () = async { beside.await; pending().await } => {}
+                }
+            });
             runtime.shutdown_background();
         })?;
         Ok(Self { runtime: handle, _alive: alive })

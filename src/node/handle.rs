@@ -206,8 +206,9 @@ impl NodeHandle {
         &self.shared.members
     }
 
-    /// Whether a write of about so many bytes would be taken now. Its body need not be looked at when it would not.
-    pub fn would_write(&self, bytes: usize) -> Result<(), SetError> {
+    /// Whether a write would be taken now, if so many with about so many bytes, this one among them, come first. Its body
+    /// need not be looked at when it would not.
+    pub fn would_write(&self, coming: usize, bytes: usize) -> Result<(), SetError> {
         if self.is_draining() {
             return Err(Draining.into());
         }
@@ -215,7 +216,7 @@ impl NodeHandle {
             return Err(WriteError::ReadOnly.into());
         }
         self.has_room()?;
-        Ok(self.shared.writes.has_room(bytes)?)
+        Ok(self.shared.writes.has_room(coming, bytes)?)
     }
 
     /// How many writes may wait for the disk at its present pace.

@@ -86,6 +86,24 @@ async fn no_more_large_bodies_are_on_their_way_than_three_times_as_many_as_write
     until(wanted, async || "they keep their places".to_owned()).await;
 }
 
+/// Else they would all be read, and then most of them refused.
+#[tokio::test]
+async fn what_large_bodies_on_their_way_have_counts_as_waiting() {
+    let node = Node::alone(Setup::default()).await;
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let mut stream = begin(&node, 8 << 20, true).await;
+        assert!(is_wanted(&mut stream).await);
+        slow.push(stream);
+    }
+    let refused = answer(&mut begin(&node, 8 << 20, true).await).await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1\r\n"), "{refused}");
+    node.put("small", "value").await;
+    slow.pop();
+    let wanted = async || is_wanted(&mut begin(&node, 8 << 20, true).await).await.then_some(());
+    until(wanted, async || "its bytes still count".to_owned()).await;
+}
+
 #[tokio::test]
 async fn a_node_that_is_read_only_does_not_wait_for_bodies() {
     let (node, storage) = Node::with_faults(Setup::default()).await;
