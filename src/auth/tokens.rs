@@ -1,6 +1,7 @@
 //! The tokens of clients, as they stand in their file, and what each of them allows.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -47,8 +48,10 @@ impl Scope {
 }
 
 /// What one token allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Grant {
+    /// Of its token.
+    hash: Hash,
     name: String,
     scopes: Vec<Scope>,
     /// `None`: all keys.
@@ -74,6 +77,13 @@ impl Grant {
     /// Whether it is for this key; or for all keys that begin so.
     pub fn is_for(&self, key: &str) -> bool {
         self.prefixes.as_ref().is_none_or(|prefixes| prefixes.iter().any(|prefix| key.starts_with(prefix)))
+    }
+}
+
+/// Its name, and no more.
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Grant({})", self.name)
     }
 }
 
@@ -117,8 +127,8 @@ impl Tokens {
                 continue;
             }
             let wrong = |what| UnusableTokens::Line { line: index + 1, what };
-            let (hash, grant) = line(text).map_err(wrong)?;
-            if tokens.insert(hash, Arc::new(grant)).is_some() {
+            let grant = line(text).map_err(wrong)?;
+            if tokens.insert(grant.hash, Arc::new(grant)).is_some() {
                 return Err(wrong("the same hash as in one before it"));
             }
         }
@@ -142,13 +152,13 @@ impl Tokens {
 }
 
 /// How many, and no more.
-impl std::fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tokens({} of them)", self.0.len())
     }
 }
 
-fn line(text: &str) -> Result<(Hash, Grant), &'static str> {
+fn line(text: &str) -> Result<Grant, &'static str> {
     let parts: Vec<&str> = text.split_whitespace().collect();
     let [name, scopes, prefixes, hash] = parts[..] else {
         return Err("other than the four parts NAME SCOPES PREFIXES HASH");
@@ -165,7 +175,7 @@ fn line(text: &str) -> Result<(Hash, Grant), &'static str> {
         some => Some(some.split(',').map(decoded).collect::<Option<Vec<_>>>().ok_or("a prefix that can't be decoded")?),
     };
     let hash = from_hex(hash).ok_or("a hash that is not 64 hexadecimal digits")?;
-    Ok((hash, Grant { name: name.to_owned(), scopes, prefixes }))
+    Ok(Grant { hash, name: name.to_owned(), scopes, prefixes })
 }
 
 fn from_hex(text: &str) -> Option<Hash> {
@@ -230,6 +240,11 @@ impl Clients {
         self.0.as_ref().map(|tokens| tokens.load_full())
     }
 
+    /// Whether a token still is one of these, and allows what it did.
+    pub fn stands(&self, grant: &Grant) -> bool {
+        self.tokens().is_none_or(|tokens| tokens.0.get(&grant.hash).is_some_and(|now| **now == *grant))
+    }
+
     /// Puts others in their place. Where everybody gets in that stays so.
     pub fn replace(&self, tokens: Tokens) {
         if let Some(held) = &self.0 {
@@ -264,7 +279,26 @@ mod tests {
         for wrong in ["", "causeway_", &token[..51], &line[line.len() - 64..]] {
             assert_eq!(tokens.find(wrong), None);
         }
-        assert_eq!(format!("{tokens:?}"), "Tokens(2 of them)");
+        assert_eq!(format!("{tokens:?} {grant:?}"), "Tokens(2 of them) Grant(shop)");
+    }
+
+    #[test]
+    fn a_token_stands_as_long_as_its_line_does() {
+        let (token, line) = issue([7; 32], "shop", &texts(&["read", "write"]), &texts(&["cart/"])).unwrap();
+        let (_, other) = issue([8; 32], "shop", &texts(&["read", "write"]), &texts(&["cart/"])).unwrap();
+        let clients = Clients::with(Tokens::parse(&line).unwrap());
+        let grant = clients.tokens().unwrap().find(&token).unwrap();
+        for (lines, stands) in [
+            (format!("{other}\n{line}"), true),
+            (other, false),
+            (line.replace("read,write", "read"), false),
+            (line.replace("cart/", "cart/1"), false),
+            (line, true),
+        ] {
+            clients.replace(Tokens::parse(&lines).unwrap());
+            assert_eq!(clients.stands(&grant), stands, "{lines}");
+        }
+        assert!(Clients::default().stands(&grant));
     }
 
     #[test]

@@ -111,6 +111,7 @@ async fn print(watch: &Watch, mut events: Events, cursor: &mut Option<String>) -
                 return Ok(match reason.get("reason").and_then(Value::as_str) {
                     Some("too-slow") => "the output was read too slowly".to_owned(),
                     Some("stopping") => "the node is stopping".to_owned(),
+                    Some("token-withdrawn") => "the token is not good for it any more".to_owned(),
                     other => format!("the node ended the watch: {}", other.unwrap_or_default()),
                 });
             }

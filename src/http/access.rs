@@ -36,6 +36,11 @@ impl Access {
         extensions.get().cloned().unwrap_or(Self(None))
     }
 
+    /// Whether its token is still as good as it was then.
+    pub(super) fn stands(&self, clients: &Clients) -> bool {
+        self.0.as_ref().is_none_or(|(grant, _)| clients.stands(grant))
+    }
+
     /// Refuses a key that the token is not for.
     pub(super) fn to_key(&self, key: &str) -> Result<(), Problem> {
         self.check(key, "the key").map_err(|problem| problem.about(key))

@@ -17,6 +17,7 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::access::Access;
 use super::openapi::refusals::refusals;
 use super::problem::{self, Kind, Problem};
 use super::view::NO_STORE;
@@ -58,6 +59,7 @@ pub(super) async fn backup(State(app): Shared, request: Request) -> Result<Respo
         Problem::new(Kind::Overloaded, detail).with("limit", MAX_BACKUPS)
     })?;
     let (snapshot, head) = instant(&app.node).await?;
+    let access = Access::of(request.extensions());
     let (parts, from) = mpsc::channel(1);
     tokio::spawn(async move {
         let stopping = app.options.stopping.clone();
@@ -65,10 +67,14 @@ pub(super) async fn backup(State(app): Shared, request: Request) -> Result<Respo
             biased;
             () = sse::stopped(stopping) => Err(Cut::Stopping),
             () = parts.closed() => Err(Cut::Gone),
-            outcome = send(&app, snapshot, &head, &parts) => outcome,
+            outcome = send(&app, &access, snapshot, &head, &parts) => outcome,
         };
-        if let Err(Cut::TooSlow) = why {
-            tracing::warn!("a backup was cut off: its client took nothing for {:?}", app.options.backup_patience);
+        match why {
+            Err(Cut::TooSlow) => {
+                tracing::warn!("a backup was cut off: its client took nothing for {:?}", app.options.backup_patience);
+            }
+            Err(Cut::TokenWithdrawn) => tracing::warn!("a backup was cut off: its token is not good for it any more"),
+            _ => {}
         }
         drop(permit);
     });
@@ -99,6 +105,8 @@ enum Cut {
     Gone,
     /// The node is stopping.
     Stopping,
+    /// The token that it was asked for with is not as good any more.
+    TokenWithdrawn,
     /// Something can't be read; it was logged.
     Failed,
 }
@@ -111,11 +119,15 @@ struct Sent {
 
 async fn send(
     app: &App,
+    access: &Access,
     snapshot: Arc<dyn Snapshot>,
     head: &BackupHead,
     parts: &mpsc::Sender<Sent>,
 ) -> Result<(), Cut> {
     let send = async |bytes: Vec<u8>, is_last| {
+        if !access.stands(&app.options.clients) {
+            return Err(Cut::TokenWithdrawn);
+        }
         let sent = parts.send(Sent { bytes: bytes.into(), is_last });
         match timeout(app.options.backup_patience, sent).await {
             Ok(sent) => sent.map_err(|_| Cut::Gone),

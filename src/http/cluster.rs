@@ -236,7 +236,7 @@ pub(super) async fn events(State(app): Shared, request: Request) -> Result<Respo
     let nodes = nodes(&app, app.node.ask(None, FIRST_PATIENCE).await).await?;
     let first = event(&app, &nodes);
     let watcher = Watcher { app: app.clone(), shown: nodes, at: Instant::now() };
-    Ok(sse::answer(request.method(), &app, first, place, |events| watcher.run(events)))
+    Ok(sse::answer(&request, &app, first, place, |events| watcher.run(events)))
 }
 
 fn event(app: &App, nodes: &[NodeView]) -> Bytes {

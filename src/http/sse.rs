@@ -2,7 +2,7 @@
 //!
 //! The events of a stream are made by a task of its own, a piece at a time: one piece waits at most, besides what the
 //! connection holds. Promises: a stream ends when its client takes nothing for too long while there is something for it,
-//! and when the node stops; a last event `closed` (or `reset`) says why, if the client is still there to read it. One that
+//! when the node stops, and before anything is told to a token that was withdrawn; a last event `closed` (or `reset`) says why, if the client is still there to read it. One that
 //! breaks off without it was cut by an error. Must not know what the events are about.
 
 use std::fmt::Display;
@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes};
+use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::App;
+use super::access::Access;
 use super::view::NO_STORE;
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -35,6 +37,8 @@ pub(super) enum Ended {
     TooSlow,
     /// The node is stopping.
     Stopping,
+    /// The token that it was asked for with is not as good any more.
+    TokenWithdrawn,
     /// The client went away.
     Gone,
     /// Something is wrong here; it was logged.
@@ -54,11 +58,15 @@ pub(super) fn event(name: &str, id: Option<&dyn Display>, data: &impl Serialize)
 pub(super) struct Events {
     pieces: mpsc::Sender<Bytes>,
     app: Arc<App>,
+    access: Access,
 }
 
 impl Events {
     /// Sends a piece: one or more whole events. Waits while there is one before it that the client has not taken.
     pub(super) async fn send(&self, piece: Bytes) -> Result<(), Ended> {
+        if !self.access.stands(&self.app.options.clients) {
+            return Err(Ended::TokenWithdrawn);
+        }
         let patience = self.app.options.watch_patience;
         // Large ones only as long as all answers together are not too large.
         let piece = self.app.answers.hold_in(patience, piece).await.ok_or(Ended::TooSlow)?;
@@ -70,9 +78,9 @@ impl Events {
     }
 }
 
-/// Answers with a stream: `first`, and then what `write` sends until it ends. `held` is kept for as long as the answer.
+/// Answers a request with a stream: `first`, and then what `write` sends until it ends. `held` is kept for as long as the answer.
 pub(super) fn answer<F>(
-    method: &Method,
+    request: &Request,
     app: &Arc<App>,
     first: Bytes,
     held: impl Send + Unpin + 'static,
@@ -81,13 +89,13 @@ pub(super) fn answer<F>(
 where
     F: Future<Output = Ended> + Send + 'static,
 {
-    if method == Method::HEAD {
+    if request.method() == Method::HEAD {
         return of_body(Body::from_stream(stream::empty::<io::Result<Bytes>>()));
     }
     let (pieces, from) = mpsc::channel(1);
     let ended = Arc::new(OnceLock::new());
     pieces.try_send(first).expect("there is room for the first");
-    let writing = write(Events { pieces: pieces.clone(), app: app.clone() });
+    let writing = write(Events { pieces: pieces.clone(), app: app.clone(), access: Access::of(request.extensions()) });
     let body = Pieces { from, ended: ended.clone(), is_over: false, _held: held };
     let stopping = app.options.stopping.clone();
     tokio::spawn(async move {
@@ -142,6 +150,7 @@ impl<H: Unpin> Stream for Pieces<H> {
             Some(Ended::Reset) => last("reset", ""),
             Some(Ended::TooSlow) => closed("too-slow"),
             Some(Ended::Stopping) => closed("stopping"),
+            Some(Ended::TokenWithdrawn) => closed("token-withdrawn"),
             Some(Ended::Gone) => None,
             Some(Ended::Failed) | None => Some(Err(io::Error::other("the stream can't go on"))),
         })

@@ -74,7 +74,7 @@ pub(super) async fn watch(State(app): Shared, request: Request) -> Result<Respon
     let first = sse::event("start", Some(&cursor), &Start { node: app.node.members().own.0, context });
     let prefix = prefix.unwrap_or_default().into();
     let watch = Watch { app: app.clone(), prefix, cursor, adoptions: view.adoptions, told: Instant::now() };
-    Ok(sse::answer(request.method(), &app, first, admitted, |events| watch.run(events)))
+    Ok(sse::answer(&request, &app, first, admitted, |events| watch.run(events)))
 }
 
 #[derive(Serialize)]

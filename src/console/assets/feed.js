@@ -12,6 +12,7 @@ const ENTRIES = 20;
 /** The page is drawn anew at most so often. */
 const DRAW_MS = 250;
 const STOPPING = "This node is stopping.";
+const WITHDRAWN = "The token is not good for this any more.";
 /** What is answered to a cursor that is no more: of another node, or too old. */
 const GONE = [400, 410];
 
@@ -49,14 +50,17 @@ export class Feed {
       // A word comes at least each 15 s.
       quiet_ms: 40_000,
       events: {
-        start: (_, cursor) => this.#at(cursor, this.#note === STOPPING ? "" : this.#note),
+        start: (_, cursor) => this.#at(cursor, [STOPPING, WITHDRAWN].includes(this.#note) ? "" : this.#note),
         change: (change, cursor) => this.#add(change, cursor),
         cursor: (_, cursor) => this.#at(cursor, this.#note),
         reset: () => {
           this.#cursor = null;
           this.#note = "This node was caught up by another's whole state; what changed with it is not in the feed, which goes on from now.";
         },
-        closed: ({ reason }) => this.#note = reason === "too-slow" ? "This page was too slow; it goes on where it was." : STOPPING,
+        closed: ({ reason }) => {
+          if (reason === "too-slow") this.#note = "This page was too slow; it goes on where it was.";
+          else this.#note = reason === "token-withdrawn" ? WITHDRAWN : STOPPING;
+        },
       },
       up: () => {
         this.#up = true;

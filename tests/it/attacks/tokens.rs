@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::local;
 use crate::support::api::{Answer, Api, send};
 use crate::support::process::{Launch, Process, causeway};
+use crate::support::sse::{Event, Events};
 use crate::support::tokens::{Issued, issue, write};
-use crate::support::{free_ports, until};
+use crate::support::{PATIENCE, free_ports, until};
 
 struct World {
     node: Process,
@@ -273,4 +275,43 @@ async fn tokens_are_exchanged_under_writes_without_one_that_fails() {
     *token.lock().unwrap() = None;
     writer.await.unwrap();
     assert!(!world.node.log().contains(&next.token) && !world.node.log().contains(&world.shop.token));
+}
+
+/// The events of a stream until it ends.
+async fn all_of(mut events: Events) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    while let Some(Event { name, data, .. }) = timeout(PATIENCE, events.next()).await.expect("an end").unwrap() {
+        all.push((name, data));
+    }
+    all
+}
+
+/// Who watches with a token that is taken away, or from which something is taken, is told nothing more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_on_with_a_token_ends_with_it() {
+    let world = World::start().await;
+    let watch = async |path: &str, token: &str| {
+        let request = world.node.api.request(Method::GET, path).bearer_auth(token);
+        Events::open(request).await.unwrap().unwrap()
+    };
+    let of_shop = watch("/watch?prefix=cart/", &world.shop.token).await;
+    let of_reader = watch("/watch?prefix=cart/", &world.reader.token).await;
+    let of_ops = watch("/cluster/events", &world.ops.token).await;
+    let mut of_root = watch("/watch?prefix=cart/", &world.root.token).await;
+    let less = Issued { line: world.shop.line.replace("cart/,", ""), token: world.shop.token.clone() };
+    assert_ne!(less.line, world.shop.line);
+    write(&world.path, &[&less, &world.root]);
+    let taken = async || world.node.log().contains("tokens of clients were read anew").then_some(());
+    until(taken, async || world.node.log()).await;
+    assert_eq!(set(&world.node.api, Some(&world.root.token), &json!({"cart/2": "secret"})).await.status, 200);
+    let withdrawn = ("closed".to_owned(), r#"{"reason":"token-withdrawn"}"#.to_owned());
+    for (events, first) in [(of_shop, "start"), (of_reader, "start"), (of_ops, "cluster")] {
+        let all = all_of(events).await;
+        assert_eq!((&*all[0].0, all.last()), (first, Some(&withdrawn)), "{all:?}");
+        assert!(all.iter().all(|(_, data)| !data.contains("secret")), "{all:?}");
+    }
+    for name in ["start", "change"] {
+        let event = timeout(PATIENCE, of_root.next()).await.expect("an event").unwrap().unwrap();
+        assert_eq!(event.name, name);
+    }
 }
