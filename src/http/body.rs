@@ -1,6 +1,6 @@
 //! Bodies of requests: bounded in bytes, in time, and all together in memory.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -84,13 +84,13 @@ pub(super) async fn json<'a>(app: &'a App, request: Request) -> Result<Text<'a>,
     })?
 }
 
-/// Says whether a write may send its body, if that is large: only when it could be taken now, with all that are on their
-/// way already, and not too many are. To be kept until it has come. One that is larger than any may be is left to [`json`].
+/// Says whether a write may send its body, if that is large: only when it could be taken now, and not too many are on their
+/// way. To be kept until it has come. One that is larger than any may be is left to [`json`].
 pub(super) fn large_write<'a>(app: &'a App, headers: &HeaderMap) -> Result<Option<Arriving<'a>>, Problem> {
     let large = SHORT_BYTES + 1..=app.options.limits.request_bytes;
     let Some(bytes) = length(headers).filter(|length| large.contains(length)) else { return Ok(None) };
-    let arriving = Arriving::new(app, bytes);
-    app.node.would_write(arriving.all, arriving.all_bytes)?;
+    let mut arriving = Arriving::new(app, bytes);
+    arriving.has_place = app.node.would_write_later(bytes, arriving.all, arriving.all_bytes)?;
     let limit = may_arrive(app);
     if arriving.all > limit {
         app.options.metrics.body_refused();
@@ -112,13 +112,19 @@ pub(super) struct Arriving<'a> {
     /// How many there were with it.
     all: usize,
     all_bytes: usize,
+    has_place: bool,
 }
 
 impl<'a> Arriving<'a> {
     fn new(app: &'a App, bytes: usize) -> Self {
         let all = app.arriving.fetch_add(1, Ordering::Relaxed) + 1;
         let all_bytes = app.arriving_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        Self { app, bytes, all, all_bytes }
+        Self { app, bytes, all, all_bytes, has_place: false }
+    }
+
+    /// Whether it is to be taken once it has come, however many wait then.
+    pub(super) fn has_place(&self) -> bool {
+        self.has_place
     }
 }
 
@@ -188,16 +194,15 @@ impl Slowness {
         Self { since: Instant::now(), bytes: 0 }
     }
 
-    /// More has come. When bodies take more than half of what they may, or of the places that there are, one that hardly comes is given up: who sends slowly
-    /// must not keep out those who don't.
+    /// More has come. When bodies take more than half of what there is for them, one that hardly comes is given up: who sends
+    /// slowly must not keep out those who don't.
     fn check(&mut self, app: &App, bytes: usize) -> Result<(), Problem> {
         self.bytes += bytes;
         if self.since.elapsed() < SLOW {
             return Ok(());
         }
         let came = std::mem::replace(self, Self::new()).bytes;
-        let many_bytes = app.bodies.load(Ordering::Relaxed) > app.options.limits.bodies_bytes / 2;
-        if came >= SLOW_BYTES || !(many_bytes || app.arriving.load(Ordering::Relaxed) > may_arrive(app) / 2) {
+        if came >= SLOW_BYTES || !is_crowded(app) {
             return Ok(());
         }
         app.options.metrics.body_refused();
@@ -205,6 +210,15 @@ impl Slowness {
             format!("{came} bytes of the body came in {} s, too few while there are many others", SLOW.as_secs());
         Err(Problem::new(Kind::BodyTooSlow, detail).with("limit", SLOW_BYTES))
     }
+}
+
+/// Whether bodies take more than half of the memory, of the places, or of the bytes that may wait for the disk.
+fn is_crowded(app: &App) -> bool {
+    let load = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+    let (arriving, arriving_bytes) = (load(&app.arriving), load(&app.arriving_bytes));
+    load(&app.bodies) > app.options.limits.bodies_bytes / 2
+        || arriving > may_arrive(app) / 2
+        || app.node.is_crowded(arriving, arriving_bytes)
 }
 
 fn too_large(app: &App) -> Problem {

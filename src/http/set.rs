@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::access::Access;
+use super::body::Arriving;
 use super::openapi::refusals::refusals;
 use super::openapi::{Acks, IdempotencyKey, SessionHeaders};
 use super::problem::{self, Kind, Problem};
@@ -103,10 +104,10 @@ pub(super) async fn set(State(app): Shared, request: Request) -> Result<Response
     // What can't be taken is told before it is sent, or before anything is made of it.
     let arriving = body::large_write(&app, request.headers()).map_err(Problem::closing)?;
     let text = body::json(&app, request).await?;
-    let is_expected = arriving.is_some();
+    let is_expected = arriving.as_ref().is_some_and(Arriving::has_place);
     drop(arriving);
     if !is_expected {
-        app.node.would_write(1, text.len())?;
+        app.node.would_write(text.len())?;
     }
     let entries = json::values(text.as_str()?, &app.options.limits)?;
     entries.iter().try_for_each(|(key, _)| access.to_key(key))?;

@@ -115,14 +115,30 @@ impl Admission {
         self.may_wait.load(Ordering::Relaxed)
     }
 
-    /// Whether one more would be let in now, if so many with so many bytes, this one among them, come first. Takes no place.
-    pub(super) fn has_room(&self, coming: usize, bytes: usize) -> Result<(), Overloaded> {
+    /// Whether one more would be let in now. Takes no place.
+    pub(super) fn has_room(&self, bytes: usize) -> Result<(), Overloaded> {
+        self.has_room_for(1, bytes)
+    }
+
+    /// Whether so many with so many bytes, which are on their way, would all be let in now. Takes no place.
+    pub(super) fn has_room_for(&self, coming: usize, bytes: usize) -> Result<(), Overloaded> {
         let (requests, bytes) = (self.requests(), self.bytes().saturating_add(bytes));
         if requests + coming == 1 || (requests < self.may_wait() && bytes <= self.may_have(requests + coming)) {
             return Ok(());
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
         Err(Overloaded { requests: requests + 1, bytes })
+    }
+
+    /// Whether more waited lately than always may: then what is on its way counts, or it comes only to be refused. Else it does
+    /// not: it may never come.
+    pub(super) fn is_busy(&self) -> bool {
+        self.waits.most.load(Ordering::Relaxed) > FEW
+    }
+
+    /// Whether so many on their way, with so many bytes, take more than half of what they may have with those that wait.
+    pub(super) fn is_half_full(&self, coming: usize, bytes: usize) -> bool {
+        self.bytes().saturating_add(bytes) > self.may_have(self.requests() + coming) / 2
     }
 
     /// Takes a place.

@@ -206,17 +206,36 @@ impl NodeHandle {
         &self.shared.members
     }
 
-    /// Whether a write would be taken now, if so many with about so many bytes, this one among them, come first. Its body
-    /// need not be looked at when it would not.
-    pub fn would_write(&self, coming: usize, bytes: usize) -> Result<(), SetError> {
+    /// Whether a write of about so many bytes would be taken now. Its body need not be looked at when it would not.
+    pub fn would_write(&self, bytes: usize) -> Result<(), SetError> {
+        self.would_take()?;
+        Ok(self.shared.writes.has_room(bytes)?)
+    }
+
+    /// The same of a write whose body is still to come, as the last of so `many` with so many bytes. `true`: those before it
+    /// count, so there is a place for it when it has come ([`Self::write_expected`]).
+    pub fn would_write_later(&self, bytes: usize, many: usize, all_bytes: usize) -> Result<bool, SetError> {
+        self.would_take()?;
+        let is_busy = self.shared.writes.is_busy();
+        let (many, bytes) = if is_busy { (many, all_bytes) } else { (1, bytes) };
+        self.shared.writes.has_room_for(many, bytes)?;
+        Ok(is_busy)
+    }
+
+    /// Whether so many on their way, with so many bytes, may keep others out.
+    pub fn is_crowded(&self, many: usize, bytes: usize) -> bool {
+        self.shared.writes.is_busy() && self.shared.writes.is_half_full(many, bytes)
+    }
+
+    /// Whether writes are taken at all.
+    fn would_take(&self) -> Result<(), SetError> {
         if self.is_draining() {
             return Err(Draining.into());
         }
         if self.shared.view.borrow().read_only {
             return Err(WriteError::ReadOnly.into());
         }
-        self.has_room()?;
-        Ok(self.shared.writes.has_room(coming, bytes)?)
+        Ok(self.has_room()?)
     }
 
     /// How many writes may wait for the disk at its present pace.
@@ -229,7 +248,7 @@ impl NodeHandle {
         self.write_admitted(write, Admission::admit).await
     }
 
-    /// Writes what [`Self::would_write`] let come: it is taken although more wait by now than may at the disk's present pace.
+    /// Writes what [`Self::would_write_later`] let come: it is taken although more wait by now than may at the disk's present pace.
     pub async fn write_expected(&self, write: Write) -> Result<Written, SetError> {
         self.write_admitted(write, Admission::admit_expected).await
     }

@@ -284,11 +284,11 @@ async fn past_its_limit_a_node_refuses_at_once_and_recovers() {
 async fn a_node_that_is_being_drained_does_not_ask_for_the_body_of_a_write() {
     let running = start_on(Arc::default(), ROOMY);
     let handle = running.handle.clone();
-    handle.would_write(1, 1).unwrap();
+    handle.would_write(1).unwrap();
     handle.set_draining(true);
-    assert!(matches!(handle.would_write(1, 1), Err(SetError::Draining(_))));
+    assert!(matches!(handle.would_write(1), Err(SetError::Draining(_))));
     handle.set_draining(false);
-    handle.would_write(1, 1).unwrap();
+    handle.would_write(1).unwrap();
     tokio::task::spawn_blocking(|| running.stop()).await.unwrap();
 }
 
@@ -304,7 +304,7 @@ async fn writes_that_wait_do_not_keep_pushes_out() {
         async move { handle.write(write("k", "v")).await }
     });
     wait_until(|| handle.status().waiting_requests == 1).await;
-    assert!(matches!(handle.would_write(1, 1), Err(SetError::Overloaded(_))));
+    assert!(matches!(handle.would_write(1), Err(SetError::Overloaded(_))));
     let sender = Statement {
         node: NodeId(1),
         boot: 1,

@@ -86,22 +86,46 @@ async fn no_more_large_bodies_are_on_their_way_than_three_times_as_many_as_write
     until(wanted, async || "they keep their places".to_owned()).await;
 }
 
-/// Else they would all be read, and then most of them refused.
+/// What they announce may never come.
 #[tokio::test]
-async fn what_large_bodies_on_their_way_have_counts_as_waiting() {
+async fn large_bodies_that_do_not_come_keep_nobody_out_as_long_as_the_disk_keeps_up() {
     let node = Node::alone(Setup::default()).await;
     let mut slow = Vec::new();
-    for _ in 0..8 {
+    // As much as may wait, and again as much.
+    for _ in 0..16 {
         let mut stream = begin(&node, 8 << 20, true).await;
         assert!(is_wanted(&mut stream).await);
         slow.push(stream);
     }
-    let refused = answer(&mut begin(&node, 8 << 20, true).await).await;
-    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1\r\n"), "{refused}");
-    node.put("small", "value").await;
-    slow.pop();
-    let wanted = async || is_wanted(&mut begin(&node, 8 << 20, true).await).await.then_some(());
-    until(wanted, async || "its bytes still count".to_owned()).await;
+    node.put("large", &"v".repeat(1 << 19)).await;
+    assert!(is_wanted(&mut begin(&node, 8 << 20, true).await).await);
+}
+
+/// Else they would all be read, and then most of them refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_many_writes_wait_large_bodies_on_their_way_count_as_waiting() {
+    let (node, storage) = Node::with_faults(Setup::default()).await;
+    storage.hold_commits.store(true, Ordering::SeqCst);
+    let many = futures_util::future::join_all((0..65).map(|_| node.set("", json!({"key": "value"}), &[])));
+    let others = async {
+        let waits = async || (node.get("/status").await.json()["waiting_requests"] == 65).then_some(());
+        until(waits, async || "65 writes never waited".to_owned()).await;
+        let mut slow = Vec::new();
+        loop {
+            let mut stream = begin(&node, 1 << 20, true).await;
+            if !is_wanted(&mut stream).await {
+                break;
+            }
+            slow.push(stream);
+        }
+        assert_eq!(slow.len(), 6, "a tenth of 64 MiB");
+        // They are given up for others when they don't send.
+        let wanted = async || is_wanted(&mut begin(&node, 1 << 20, true).await).await.then_some(());
+        until(wanted, async || "they keep their bytes".to_owned()).await;
+        storage.hold_commits.store(false, Ordering::SeqCst);
+    };
+    let (many, ()) = tokio::join!(many, others);
+    assert!(many.iter().all(|answer| answer.status == 200));
 }
 
 #[tokio::test]
