@@ -1,11 +1,18 @@
 //! Performs steps with reqwest, and says what its errors mean.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::error::Error as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use reqwest::redirect::Policy;
-use reqwest::{ClientBuilder, Method, Response};
+use reqwest::{Body, ClientBuilder, Method, Response};
 use tokio::time::{timeout, timeout_at};
 
 use crate::error::Error;
@@ -85,14 +92,44 @@ impl Wire {
 
     async fn open(&self, request: Request) -> Result<Response, Failure> {
         let method = Method::from_bytes(request.method.as_bytes()).unwrap_or_default();
-        let mut building = self.0.request(method, request.url).body(request.body);
+        let is_taken = Arc::new(AtomicBool::new(request.body.is_empty()));
+        let body = Sending { body: request.body.into(), is_taken: is_taken.clone() };
+        let mut building = self.0.request(method, request.url).body(Body::wrap(body));
         for (name, text) in request.headers {
             building = building.header(name, text);
         }
         match timeout(request.answer_within, building.send()).await {
             Ok(sent) => sent.map_err(|error| failure(&error)),
-            Err(_) => Err(Failure { sent: true, reason: "no answer in time".to_owned() }),
+            Err(_) if is_taken.load(Ordering::SeqCst) => {
+                Err(Failure { sent: true, reason: "no answer in time".to_owned() })
+            }
+            Err(_) => Err(Failure { sent: false, reason: "no connection in time".to_owned() }),
         }
+    }
+}
+
+/// The body of a request, which knows whether any of it was taken to be sent: that happens when there is a connection.
+struct Sending {
+    body: Bytes,
+    is_taken: Arc<AtomicBool>,
+}
+
+impl HttpBody for Sending {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.is_taken.store(true, Ordering::SeqCst);
+        let body = std::mem::take(&mut self.body);
+        Poll::Ready((!body.is_empty()).then(|| Ok(Frame::data(body))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.body.len() as u64)
     }
 }
 

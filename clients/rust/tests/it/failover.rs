@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use causeway_client::{Acks, Client, Error, Values, WriteOptions};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 use crate::nodes::{Cluster, free_port, until};
 use crate::relay::Relay;
@@ -86,4 +88,32 @@ async fn nobody_there_is_told() {
     let error = client.session().set("k", "v").await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     assert!(error.to_string().contains("refused"), "{error}");
+}
+
+/// A port at which connections are neither taken nor refused, as where a firewall drops what comes; for as long as the rest lives.
+async fn silent_port() -> (u16, TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut queued = Vec::new();
+    while let Ok(stream) = timeout(Duration::from_millis(300), TcpStream::connect(("127.0.0.1", port))).await {
+        queued.push(stream.unwrap());
+        assert!(queued.len() < 100, "there is always room for one more");
+    }
+    (port, listener, queued)
+}
+
+/// To wait for a connection is not to have sent anything.
+#[tokio::test]
+async fn a_write_that_found_no_connection_in_time_goes_to_another_node() {
+    let cluster = Cluster::start().await;
+    let (port, _listener, _queued) = silent_port().await;
+    let urls = [format!("http://127.0.0.1:{port}"), cluster.url(1).to_owned()];
+    let hasty = Client::builder(&urls).attempt_timeout(Duration::from_millis(300)).wait(Duration::from_millis(100));
+    let mut session = hasty.timeout(Duration::from_secs(30)).build().unwrap().session();
+    assert_eq!(session.set("k", "v").await.unwrap().durable_on, [1]);
+    let alone = Client::builder(&urls[..1]).timeout(Duration::from_millis(1_500)).build().unwrap();
+    let error = alone.session().set("k", "v").await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
 }
