@@ -90,9 +90,9 @@ pub(super) fn large_write<'a>(app: &'a App, headers: &HeaderMap) -> Result<Optio
     let large = SHORT_BYTES + 1..=app.options.limits.request_bytes;
     let Some(bytes) = length(headers).filter(|length| large.contains(length)) else { return Ok(None) };
     let mut arriving = Arriving::new(app, bytes);
-    arriving.has_place = app.node.would_write_later(bytes, arriving.all, arriving.all_bytes)?;
+    arriving.has_place = app.node.would_write_behind(arriving.before, arriving.bytes_before, bytes)?;
     let limit = may_arrive(app);
-    if arriving.all > limit {
+    if arriving.before >= limit {
         app.options.metrics.body_refused();
         let detail = "as many large bodies as may be are on their way";
         return Err(Problem::new(Kind::Overloaded, detail).with("limit", limit));
@@ -109,17 +109,17 @@ fn may_arrive(app: &App) -> usize {
 pub(super) struct Arriving<'a> {
     app: &'a App,
     bytes: usize,
-    /// How many there were with it.
-    all: usize,
-    all_bytes: usize,
+    /// How many there were before it.
+    before: usize,
+    bytes_before: usize,
     has_place: bool,
 }
 
 impl<'a> Arriving<'a> {
     fn new(app: &'a App, bytes: usize) -> Self {
-        let all = app.arriving.fetch_add(1, Ordering::Relaxed) + 1;
-        let all_bytes = app.arriving_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        Self { app, bytes, all, all_bytes, has_place: false }
+        let before = app.arriving.fetch_add(1, Ordering::Relaxed);
+        let bytes_before = app.arriving_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self { app, bytes, before, bytes_before, has_place: false }
     }
 
     /// Whether it is to be taken once it has come, however many wait then.
@@ -218,7 +218,7 @@ fn is_crowded(app: &App) -> bool {
     let (arriving, arriving_bytes) = (load(&app.arriving), load(&app.arriving_bytes));
     load(&app.bodies) > app.options.limits.bodies_bytes / 2
         || arriving > may_arrive(app) / 2
-        || app.node.is_crowded(arriving, arriving_bytes)
+        || app.node.is_crowded(arriving_bytes)
 }
 
 fn too_large(app: &App) -> Problem {

@@ -117,64 +117,74 @@ impl Admission {
 
     /// Whether one more would be let in now. Takes no place.
     pub(super) fn has_room(&self, bytes: usize) -> Result<(), Overloaded> {
-        self.has_room_for(1, bytes)
+        self.has_room_behind(0, 0, bytes)
     }
 
-    /// Whether so many with so many bytes, which are on their way, would all be let in now. Takes no place.
-    pub(super) fn has_room_for(&self, coming: usize, bytes: usize) -> Result<(), Overloaded> {
-        let (requests, bytes) = (self.requests(), self.bytes().saturating_add(bytes));
-        if requests + coming == 1 || (requests < self.may_wait() && bytes <= self.may_have(requests + coming)) {
+    /// Whether one more would be let in now behind so many, with so many bytes, that are on their way. Takes no place.
+    pub(super) fn has_room_behind(&self, coming: usize, coming_bytes: usize, bytes: usize) -> Result<(), Overloaded> {
+        let (requests, before) = (self.requests(), self.bytes().saturating_add(coming_bytes));
+        let is_first = requests + coming == 0;
+        if is_first || (requests < self.may_wait() && self.have_room(requests + coming + 1, before, bytes)) {
             return Ok(());
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
-        Err(Overloaded { requests: requests + 1, bytes })
+        Err(Overloaded { requests: requests + 1, bytes: before.saturating_add(bytes) })
     }
 
-    /// Whether more waited lately than always may: then what is on its way counts, or it comes only to be refused. Else it does
-    /// not: it may never come.
+    /// Whether more wait, or waited a moment ago, than always may: then what is on its way counts, or it comes only to be
+    /// refused. Else it does not: it may never come.
     pub(super) fn is_busy(&self) -> bool {
-        self.waits.most.load(Ordering::Relaxed) > FEW
+        // Looks come with answers; without them, what was seen is soon no longer so.
+        let is_old = us(self.started.elapsed()) > self.next_look_us.load(Ordering::Relaxed) + us(LOOK_EVERY);
+        self.requests() > FEW || (!is_old && self.waits.most.load(Ordering::Relaxed) > FEW)
     }
 
-    /// Whether so many on their way, with so many bytes, take more than half of what they may have with those that wait.
-    pub(super) fn is_half_full(&self, coming: usize, bytes: usize) -> bool {
-        self.bytes().saturating_add(bytes) > self.may_have(self.requests() + coming) / 2
+    /// Whether so many bytes on their way take more than half of what many may have with those that wait.
+    pub(super) fn is_half_full(&self, coming_bytes: usize) -> bool {
+        self.bytes().saturating_add(coming_bytes) > self.limit.bytes / PART_FOR_MANY / 2
     }
 
     /// Takes a place.
     pub(super) fn admit(self: Arc<Self>, bytes: usize) -> Result<Admitted, Overloaded> {
         let may_wait = self.may_wait();
-        self.admit_among(may_wait, Self::may_have, bytes)
+        self.admit_among(may_wait, Self::have_room, bytes)
     }
 
     /// Takes a place for one that there was room for before its body came: now that it is here, to refuse it would waste
     /// what it took to send and to read it.
     pub(super) fn admit_expected(self: Arc<Self>, bytes: usize) -> Result<Admitted, Overloaded> {
         let most = self.limit.requests;
-        self.admit_among(most, |admission, _| admission.limit.bytes, bytes)
+        self.admit_among(
+            most,
+            |admission, _, before, bytes| before.saturating_add(bytes) <= admission.limit.bytes,
+            bytes,
+        )
     }
 
     fn admit_among(
         self: Arc<Self>,
         may_wait: usize,
-        may_have: impl FnOnce(&Self, usize) -> usize,
+        have_room: impl FnOnce(&Self, usize, usize, usize) -> bool,
         bytes: usize,
     ) -> Result<Admitted, Overloaded> {
         let requests = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let all_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let admitted = Admitted { admission: self, bytes, since: Instant::now() };
         let admission = &admitted.admission;
-        if requests > 1 && (requests > may_wait || all_bytes > may_have(admission, requests)) {
+        if requests > 1 && (requests > may_wait || !have_room(admission, requests, before, bytes)) {
             admission.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(Overloaded { requests, bytes: all_bytes });
+            return Err(Overloaded { requests, bytes: before.saturating_add(bytes) });
         }
         admitted.admission.waits.most.fetch_max(requests, Ordering::Relaxed);
         Ok(admitted)
     }
 
-    /// How many bytes so many requests may have.
-    fn may_have(&self, requests: usize) -> usize {
-        if self.pace.is_some() && requests > FEW { self.limit.bytes / PART_FOR_MANY } else { self.limit.bytes }
+    /// Whether there is room for so many bytes behind those `before`, of so many requests in all. A single one may go over the
+    /// part of many: it may be larger than that.
+    fn have_room(&self, requests: usize, before: usize, bytes: usize) -> bool {
+        let is_of_many = self.pace.is_some() && requests > FEW;
+        let has_part = !is_of_many || before < self.limit.bytes / PART_FOR_MANY;
+        has_part && before.saturating_add(bytes) <= self.limit.bytes
     }
 
     fn answered(&self, waited: Duration) {

@@ -212,19 +212,19 @@ impl NodeHandle {
         Ok(self.shared.writes.has_room(bytes)?)
     }
 
-    /// The same of a write whose body is still to come, as the last of so `many` with so many bytes. `true`: those before it
-    /// count, so there is a place for it when it has come ([`Self::write_expected`]).
-    pub fn would_write_later(&self, bytes: usize, many: usize, all_bytes: usize) -> Result<bool, SetError> {
+    /// The same of a write whose body is still to come, behind so many others with so many bytes. `true`: these count, so there
+    /// is a place for it when it has come ([`Self::write_expected`]).
+    pub fn would_write_behind(&self, coming: usize, coming_bytes: usize, bytes: usize) -> Result<bool, SetError> {
         self.would_take()?;
         let is_busy = self.shared.writes.is_busy();
-        let (many, bytes) = if is_busy { (many, all_bytes) } else { (1, bytes) };
-        self.shared.writes.has_room_for(many, bytes)?;
+        let (coming, coming_bytes) = if is_busy { (coming, coming_bytes) } else { (0, 0) };
+        self.shared.writes.has_room_behind(coming, coming_bytes, bytes)?;
         Ok(is_busy)
     }
 
-    /// Whether so many on their way, with so many bytes, may keep others out.
-    pub fn is_crowded(&self, many: usize, bytes: usize) -> bool {
-        self.shared.writes.is_busy() && self.shared.writes.is_half_full(many, bytes)
+    /// Whether so many bytes on their way may keep others out.
+    pub fn is_crowded(&self, coming_bytes: usize) -> bool {
+        self.shared.writes.is_busy() && self.shared.writes.is_half_full(coming_bytes)
     }
 
     /// Whether writes are taken at all.
@@ -248,7 +248,7 @@ impl NodeHandle {
         self.write_admitted(write, Admission::admit).await
     }
 
-    /// Writes what [`Self::would_write_later`] let come: it is taken although more wait by now than may at the disk's present pace.
+    /// Writes what [`Self::would_write_behind`] let come: it is taken although more wait by now than may at the disk's present pace.
     pub async fn write_expected(&self, write: Write) -> Result<Written, SetError> {
         self.write_admitted(write, Admission::admit_expected).await
     }
