@@ -82,8 +82,8 @@ impl Sender {
         let transfer = self.transfer.as_ref();
         if transfer.is_some_and(|transfer| order.push.to.is_some_and(|to| to != transfer.peer())) {
             self.give_up("another node is there now");
-        } else if transfer.is_some_and(Transfer::is_idle) {
-            self.give_up("nothing was asked for it for long");
+        } else if transfer.is_some_and(Transfer::is_stuck) {
+            self.give_up("it has not come any farther for long");
         } else if !order.state && transfer.is_some_and(|transfer| self.is_over(transfer, &order)) {
             // It holds the log.
             self.give_up("it is not needed any more");
@@ -151,7 +151,7 @@ impl Sender {
     }
 
     async fn try_piece(&mut self, peer: NodeId, push: Push) -> Result<StateAnswer, Failure> {
-        let mut transfer = match self.transfer.take() {
+        let transfer = match self.transfer.take() {
             Some(transfer) => transfer,
             None => Transfer::begin(&self.handle, peer).await?,
         };
@@ -169,10 +169,11 @@ impl Sender {
     }
     /// Goes on behind what the peer has now.
     fn went_over(&mut self, piece: &Piece, taken: &Taken) -> Result<(), Failure> {
+        let next_turn = self.pace.next_turn(Instant::now());
         let Some(transfer) = &mut self.transfer else { return Ok(()) };
         let peer = transfer.peer();
         let is_first = transfer.progress().bytes == 0;
-        let has_moved = transfer.goes_on(piece, taken);
+        let has_moved = transfer.goes_on(piece, taken, next_turn);
         if let Taken::Busy { with } = taken {
             tracing::debug!(%peer, %with, "the peer is busy with a state");
             // It may just be working on the piece, of which an answer got lost.

@@ -18,8 +18,12 @@ use crate::node::{NodeHandle, StateProgress, wall_now};
 use crate::replica::{Key, Push, View};
 use crate::storage::{BatchLimit, LogHold, Snapshot, StorageError};
 
-/// A transfer that no order asked to go on with for so long is given up.
+/// A transfer that nothing was asked of for so long is given up.
 pub(super) const MAX_IDLE: Duration = Duration::from_secs(60);
+
+/// And one that has not come any farther for so long, which is more than the last piece may take. It holds the log: a peer
+/// that takes nothing, though it answers, would have it grow without end.
+const MAX_STUCK: Duration = Duration::from_secs(120);
 
 /// How long the newest commit may take to be published.
 const PUBLISHED: Duration = Duration::from_secs(2);
@@ -39,7 +43,8 @@ pub(super) struct Transfer {
     after: Option<Key>,
     progress: StateProgress,
     began: Instant,
-    used: Instant,
+    /// Since when it could have come any farther, and has not.
+    waits_since: Instant,
     _hold: LogHold,
 }
 
@@ -69,7 +74,7 @@ impl Transfer {
         let progress = StateProgress { peer, began: wall_now(), keys: 0, bytes: 0, all_keys: keys };
         let now = Instant::now();
         let id = name(progress.began);
-        Ok(Self { id, snapshot, head, after: None, progress, began: now, used: now, _hold: hold })
+        Ok(Self { id, snapshot, head, after: None, progress, began: now, waits_since: now, _hold: hold })
     }
 
     pub(super) fn peer(&self) -> NodeId {
@@ -89,13 +94,12 @@ impl Transfer {
         self.began.elapsed().as_secs_f64()
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        self.used.elapsed() >= MAX_IDLE
+    pub(super) fn is_stuck(&self) -> bool {
+        self.waits_since.elapsed() >= MAX_STUCK
     }
 
     /// The next piece, of about so many bytes.
-    pub(super) async fn next(&mut self, push: Push, bytes: usize) -> Result<Piece, Failure> {
-        self.used = Instant::now();
+    pub(super) async fn next(&self, push: Push, bytes: usize) -> Result<Piece, Failure> {
         let (id, snapshot, head, after) = (self.id, self.snapshot.clone(), self.head.clone(), self.after.clone());
         let read = tokio::task::spawn_blocking(move || {
             let found = snapshot.piece(after.as_deref(), BatchLimit { ops: MAX_KEYS, bytes })?;
@@ -106,9 +110,17 @@ impl Transfer {
         read.await.map_err(|error| Failure::Unreadable(error.to_string()))?.map_err(unreadable)
     }
 
-    /// Goes on where the peer is after it got a piece. Whether that is any farther than before.
-    pub(super) fn goes_on(&mut self, piece: &Piece, taken: &Taken) -> bool {
-        self.used = Instant::now();
+    /// Goes on where the peer is after it got a piece, not before it is the turn of the next. Whether that is any farther
+    /// than before.
+    pub(super) fn goes_on(&mut self, piece: &Piece, taken: &Taken, next_turn: Instant) -> bool {
+        let has_moved = self.takes_up(piece, taken);
+        if has_moved {
+            self.waits_since = next_turn;
+        }
+        has_moved
+    }
+
+    fn takes_up(&mut self, piece: &Piece, taken: &Taken) -> bool {
         if !matches!(taken, Taken::Busy { .. }) {
             self.progress.bytes += piece.body.len() as u64;
         }
@@ -167,6 +179,11 @@ impl Pace {
     pub(super) fn turn(&self, now: Instant) -> (Instant, bool) {
         let patience = now + MAX_WAIT;
         (self.next.min(patience), self.next <= patience)
+    }
+
+    /// When that is.
+    pub(super) fn next_turn(&self, now: Instant) -> Instant {
+        self.next.max(now)
     }
 
     /// So many bytes went out.

@@ -12,8 +12,8 @@ use super::message::Answer;
 use super::{KeyStates, Replica};
 use crate::causality::VersionVector;
 
-/// For how long a peer that another node is filling is left in peace.
-const STATE_AGAIN_MS: u64 = 1_000;
+/// For how long a peer that another node is filling, or that did not take a piece, is left in peace.
+pub(super) const STATE_AGAIN_MS: u64 = 1_000;
 
 impl Replica {
     /// The log lost what `floor` includes.

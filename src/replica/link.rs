@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::catching_up::STATE_AGAIN_MS;
 use super::effect::{Effect, LinkId, LinkView, MonoMs, Now, OpRange, PeerChange, Send};
 use super::lacking::{self, Known};
 use super::message::{Answer, Echo, Push, Rejection, Statement};
@@ -44,6 +45,8 @@ pub(super) struct Link {
     under_way: bool,
     /// Whether what is under way was to carry ops.
     with_ops: bool,
+    /// Whether it is a piece of this node's state.
+    with_state: bool,
     failures: u32,
     /// How many pushes with ops in a row came to nothing, whatever digests between them did.
     refusals: u32,
@@ -319,7 +322,7 @@ impl Replica {
         let probe = link.failures > 0 || (ops.is_empty() && !state);
         link.under_way = true;
         link.due = NEVER;
-        link.with_ops = !probe && !state;
+        (link.with_ops, link.with_state) = (!probe && !state, state);
         link.is_being_filled = state || (link.is_being_filled && probe);
         link.asked = Some(now.mono);
         let push =
@@ -392,6 +395,9 @@ impl Replica {
         self.ended(id, link.failures.saturating_add(1));
         let link = &mut self.links[id.0];
         link.note_push(false);
+        if std::mem::take(&mut link.with_state) {
+            link.state_at = MonoMs(now.mono.0 + STATE_AGAIN_MS);
+        }
         link.sent.clear();
         link.back_off(now.mono, random);
         if matches!(rejection, Some(Rejection::Misdirected { .. })) && !link.configured {

@@ -1,6 +1,8 @@
 //! Nodes, as processes, of which one lacks what is in no log any more: it gets another's whole state, while all are used,
 //! and whoever is killed meanwhile.
 
+mod held;
+
 use std::collections::BTreeMap;
 use std::fs;
 

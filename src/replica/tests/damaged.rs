@@ -61,3 +61,18 @@ fn a_damaged_node_says_so_and_sends_no_state() {
     let effects = lone.answered(Vec::new(), wants(2), Vec::new());
     assert!(sent(&effects).is_some_and(|send| send.state && !send.push.sender.wants_state), "{effects:?}");
 }
+
+/// It answers digests, so it is not away: without a pause pieces would be sent to it as fast as it refuses them.
+#[test]
+fn a_peer_that_does_not_take_a_state_is_offered_it_again_after_a_while() {
+    let mut lone = Lone::new(Some(PEER));
+    let effects = lone.answered(Vec::new(), wants(1), Vec::new());
+    assert!(sent(&effects).is_some_and(|send| send.state), "{effects:?}");
+    let effects = lone.feed(Input::SendFailed { link: LinkId(0), rejection: None });
+    assert!(sent(&effects).is_some_and(|send| send.probe), "{effects:?}");
+    let effects = lone.answered(Vec::new(), wants(2), Vec::new());
+    assert!(sent(&effects).is_none_or(|send| !send.state), "{effects:?}");
+    lone.after(1_000 + TICK_MS);
+    let effects = lone.feed(Input::Tick);
+    assert!(sent(&effects).is_some_and(|send| send.state), "{effects:?}");
+}
