@@ -123,12 +123,13 @@ pub fn keep_out_of_core_dumps() -> io::Result<()> {
     Ok(setrlimit(Resource::Core, Rlimit { current: Some(least), maximum: Some(least) })?)
 }
 
-/// What a file looked like; another one when it was written or replaced.
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
+/// What a file looked like; another one when it was written or replaced, or others may read it than before.
+type Stamp = Option<(u64, u64, u64, [i64; 4])>;
 
 fn stamp(path: &Path) -> Stamp {
     let found = fs::metadata(path).ok()?;
-    Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
+    let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
+    Some((found.dev(), found.ino(), found.len(), times))
 }
 
 /// What is made of the files when one has changed, where they can be used.
@@ -145,6 +146,8 @@ struct Watch {
     read: Vec<Stamp>,
     seen: Vec<Stamp>,
     is_bad: IntGauge,
+    /// What was said of it last, if it is bad.
+    told: Option<String>,
 }
 
 /// The keys of a node of this cluster, by the file that it is configured with and what that had at the start; they change as
@@ -182,7 +185,7 @@ fn gauge(name: &str, help: &str, registry: &Registry) -> IntGauge {
 
 impl Watch {
     fn new(paths: Vec<PathBuf>, take: Take, is_bad: IntGauge) -> Self {
-        Self { paths, take, read: Vec::new(), seen: Vec::new(), is_bad }
+        Self { paths, take, read: Vec::new(), seen: Vec::new(), is_bad, told: None }
     }
 
     /// Of a file that had these secrets a moment ago, which the keys are made of.
@@ -240,13 +243,21 @@ impl Watch {
             return;
         }
         self.read = now;
-        match (self.take)(self.is_bad.get() == 1) {
-            Ok(()) => self.is_bad.set(0),
-            Err(bad) => {
-                self.is_bad.set(1);
-                let (path, error) = (bad.path.display(), &bad.why);
-                tracing::error!(%path, %error, "the file with {} {error}: those of before stay in force", bad.role);
-            }
+        let taken = (self.take)(self.is_bad.get() == 1);
+        self.is_bad.set(taken.is_err().into());
+        let Err(bad) = taken else {
+            self.told = None;
+            return;
+        };
+        if matches!(bad.why, SecretsError::Io(_)) {
+            // That may pass without any change to it: too many files were open, a disk of the network was away.
+            self.read.clear();
+        }
+        let (path, error) = (bad.path.display(), &bad.why);
+        let said = bad.to_string();
+        if self.told.as_ref() != Some(&said) {
+            tracing::error!(%path, %error, "the file with {} {error}: those of before stay in force", bad.role);
+            self.told = Some(said);
         }
     }
 }
@@ -324,6 +335,40 @@ mod tests {
         fs::rename(directory.path().join("new"), &path).unwrap();
         (0..2).for_each(|_| watch.look());
         assert_eq!((ids(&keys), watch.is_bad.get()), (both[1..].to_vec(), 0));
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_for_a_while_is_read_when_it_can_be() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("secrets");
+        fs::write(&path, ONE).unwrap();
+        let (mut watch, keys) = watch(&path);
+        // It is tried again though the file stays as it is.
+        let (mut take, mut fails) = (std::mem::replace(&mut watch.take, Box::new(|_| Ok(()))), 2);
+        watch.take = Box::new(move |was_bad| match fails {
+            0 => take(was_bad),
+            _ => {
+                fails -= 1;
+                Err(BadFile::new(Role::Secrets, Path::new("it"), io::Error::other("too many open files")))
+            }
+        });
+        fs::write(&path, TWO).unwrap();
+        (0..3).for_each(|_| watch.look());
+        assert_eq!(watch.is_bad.get(), 1);
+        watch.look();
+        assert_eq!((ids(&keys).len(), watch.is_bad.get()), (1, 0));
+        assert_eq!(ids(&keys), ids(&Keys::new(Keyring::new(&read(&path).unwrap(), "c"))));
+    }
+
+    #[test]
+    fn that_others_may_read_a_file_is_a_change() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("secrets");
+        fs::write(&path, ONE).unwrap();
+        let before = stamp(&path);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_ne!(stamp(&path), before);
     }
 
     #[test]

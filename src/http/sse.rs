@@ -37,8 +37,6 @@ pub(super) enum Ended {
     TooSlow,
     /// The node is stopping.
     Stopping,
-    /// The token that it was asked for with is not as good any more.
-    TokenWithdrawn,
     /// The client went away.
     Gone,
     /// Something is wrong here; it was logged.
@@ -58,15 +56,11 @@ pub(super) fn event(name: &str, id: Option<&dyn Display>, data: &impl Serialize)
 pub(super) struct Events {
     pieces: mpsc::Sender<Bytes>,
     app: Arc<App>,
-    access: Access,
 }
 
 impl Events {
     /// Sends a piece: one or more whole events. Waits while there is one before it that the client has not taken.
     pub(super) async fn send(&self, piece: Bytes) -> Result<(), Ended> {
-        if !self.access.stands(&self.app.options.clients) {
-            return Err(Ended::TokenWithdrawn);
-        }
         let patience = self.app.options.watch_patience;
         // Large ones only as long as all answers together are not too large.
         let piece = self.app.answers.hold_in(patience, piece).await.ok_or(Ended::TooSlow)?;
@@ -95,8 +89,9 @@ where
     let (pieces, from) = mpsc::channel(1);
     let ended = Arc::new(OnceLock::new());
     pieces.try_send(first).expect("there is room for the first");
-    let writing = write(Events { pieces: pieces.clone(), app: app.clone(), access: Access::of(request.extensions()) });
-    let body = Pieces { from, ended: ended.clone(), is_over: false, _held: held };
+    let writing = write(Events { pieces: pieces.clone(), app: app.clone() });
+    let access = Access::of(request.extensions());
+    let body = Pieces { app: app.clone(), access, from, ended: ended.clone(), is_over: false, _held: held };
     let stopping = app.options.stopping.clone();
     tokio::spawn(async move {
         let why = tokio::select! {
@@ -127,6 +122,8 @@ pub(super) async fn stopped(stopping: Option<watch::Receiver<bool>>) {
 
 /// The body of a stream.
 struct Pieces<H> {
+    app: Arc<App>,
+    access: Access,
     from: mpsc::Receiver<Bytes>,
     ended: Arc<OnceLock<Ended>>,
     is_over: bool,
@@ -140,17 +137,20 @@ impl<H: Unpin> Stream for Pieces<H> {
         if self.is_over {
             return Poll::Ready(None);
         }
-        if let Some(piece) = ready!(self.from.poll_recv(context)) {
-            return Poll::Ready(Some(Ok(piece)));
-        }
-        self.is_over = true;
         let last = |event: &str, data: &str| Some(Ok(Bytes::from(format!("event: {event}\ndata: {{{data}}}\n\n"))));
         let closed = |reason: &str| last("closed", &format!("\"reason\":\"{reason}\""));
+        let piece = ready!(self.from.poll_recv(context));
+        // Here, and not where the piece was made: it may have waited since for a client that is slow.
+        let stands = self.access.stands(&self.app.options.clients);
+        if let Some(piece) = piece.as_ref().filter(|_| stands) {
+            return Poll::Ready(Some(Ok(piece.clone())));
+        }
+        self.is_over = true;
         Poll::Ready(match self.ended.get() {
+            _ if !stands => closed("token-withdrawn"),
             Some(Ended::Reset) => last("reset", ""),
             Some(Ended::TooSlow) => closed("too-slow"),
             Some(Ended::Stopping) => closed("stopping"),
-            Some(Ended::TokenWithdrawn) => closed("token-withdrawn"),
             Some(Ended::Gone) => None,
             Some(Ended::Failed) | None => Some(Err(io::Error::other("the stream can't go on"))),
         })

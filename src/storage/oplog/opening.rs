@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
@@ -41,9 +42,9 @@ pub(in crate::storage) fn open(
     }
     let segment = last;
     begin(&segment, next, &mut index)?;
-    let (Scan { end, next, index: of_segment, .. }, rest) = scan_last(&segment)?;
+    let (Scan { begin, end, next, index: of_segment, .. }, rest) = scan_last(&segment)?;
     index.extend(of_segment)?;
-    let filled = settle(&segment, end, &rest).map_err(StorageError::Log)?;
+    let filled = settle(&segment, begin, end, &rest).map_err(StorageError::Log)?;
     segments.insert(segment.first, Part { segment: segment.clone(), end, last: next - 1 });
     let committed = Committed { segments, index, tail: Tail::new(tail_bytes), next };
     let log = Arc::new(OpLog { committed: RwLock::new(committed), damaged: AtomicU64::new(0), found });
@@ -91,7 +92,8 @@ fn begin(segment: &Segment, expected: Option<u64>, index: &mut Index) -> Result<
 
 /// What the whole commits from a segment's start on hold.
 struct Scan {
-    /// Where the last of them ends.
+    /// Where the last of them begins, and where it ends.
+    begin: u64,
     end: u64,
     /// The position that comes after it.
     next: u64,
@@ -101,7 +103,8 @@ struct Scan {
 }
 
 fn scan(segment: &Arc<Segment>, until: u64) -> Result<Scan, StorageError> {
-    let mut scan = Scan { end: segment.start, next: segment.first, index: Index::default(), broken: None };
+    let mut scan =
+        Scan { begin: segment.start, end: segment.start, next: segment.first, index: Index::default(), broken: None };
     let mut walk = segment.walk(segment.start, until);
     let mut open = Vec::new();
     loop {
@@ -121,7 +124,7 @@ fn scan(segment: &Arc<Segment>, until: u64) -> Result<Scan, StorageError> {
                 for (dot, position, offset, bytes) in open.drain(..) {
                     scan.index.note(dot, position, Place { segment: segment.first, offset }, bytes)?;
                 }
-                (scan.end, scan.next) = (walk.offset(), next);
+                (scan.begin, scan.end, scan.next) = (scan.end, walk.offset(), next);
             }
             Step::Record(offset, Record::Base(_)) => return Err(broken(segment, offset)),
             Step::End => return Ok(scan),
@@ -149,9 +152,13 @@ fn scan_last(segment: &Arc<Segment>) -> Result<(Scan, Vec<u8>), StorageError> {
     }
 }
 
-/// Cuts off the rest behind the last commit, unless it is zeros; how far the file goes then. All that was read is durable
-/// afterwards: a process that was killed may have left what only the system's memory has.
-fn settle(segment: &Segment, end: u64, rest: &[u8]) -> io::Result<u64> {
+/// Cuts off the rest behind the last commit, which begins and ends there, unless it is zeros; how far the file goes then. All
+/// that was read is durable afterwards: a process that was killed may have left what only the system's memory has.
+///
+/// So may one whose sync failed, and then to sync again is not enough: Linux takes what it could not write for written. That
+/// can only be the last commit, which is why that one is written again.
+fn settle(segment: &Segment, begin: u64, end: u64, rest: &[u8]) -> io::Result<u64> {
+    segment.file.write_all_at(&segment.read(begin, end)?, begin)?;
     if rest.iter().all(|byte| *byte == 0) {
         segment.file.sync_data()?;
         return Ok(end + rest.len() as u64);

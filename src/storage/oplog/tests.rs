@@ -300,6 +300,21 @@ fn an_empty_file_at_the_end_goes_on_from_the_one_before() {
     subject.check_after(0, ALL);
 }
 
+/// When its sync failed, the system may have it in memory only and take it for written: to sync it again would do nothing.
+#[test]
+fn the_last_commit_is_written_again_at_a_start() {
+    let mut subject = Subject::new(0);
+    subject.commit(&[(origins()[0], 10), (origins()[1], 10)]);
+    let log = subject.files("ops").pop().unwrap();
+    let before = fs::read(&log).unwrap();
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    fs::File::options().write(true).open(&log).unwrap().set_modified(long_ago).unwrap();
+    subject.reopen();
+    assert!(fs::metadata(&log).unwrap().modified().unwrap() > long_ago);
+    assert_eq!(fs::read(&log).unwrap(), before);
+    subject.check(&[range(origins()[0], 1, 1), range(origins()[1], 1, 1)], ALL);
+}
+
 #[test]
 fn a_range_is_read_past_ops_that_are_damaged_and_not_wanted() {
     let mut subject = Subject::new(0);
