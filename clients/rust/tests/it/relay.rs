@@ -4,7 +4,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 #[derive(Clone, Copy)]
 struct State {
     is_open: bool,
-    /// Carries what is asked and not what is answered, and breaks the connection instead.
+    /// Carries writes that are asked for and not what they are answered, and breaks the connection instead.
     loses_answers: bool,
 }
 
@@ -49,6 +49,7 @@ impl Relay {
         self.state.send_modify(|state| state.is_open = true);
     }
 
+    /// From now on those to writes, or no more.
     pub(crate) fn lose_answers(&self, loses_answers: bool) {
         self.state.send_modify(|state| state.loses_answers = loses_answers);
     }
@@ -75,13 +76,20 @@ async fn accept(listener: TcpListener, target: u16, mut gate: Gate, writes: Arc<
         let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await else { continue };
         let (near_read, near_write) = near.into_split();
         let (far_read, far_write) = far.into_split();
-        tokio::spawn(carry(near_read, far_write, gate.clone(), Some(writes.clone())));
-        tokio::spawn(carry(far_read, near_write, gate.clone(), None));
+        let is_write = Arc::new(AtomicBool::new(false));
+        tokio::spawn(carry(near_read, far_write, gate.clone(), is_write.clone(), Some(writes.clone())));
+        tokio::spawn(carry(far_read, near_write, gate.clone(), is_write, None));
     }
 }
 
-/// Carries what is asked, counting the writes, or what is answered.
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut gate: Gate, asked: Option<Arc<AtomicUsize>>) {
+/// Carries what is asked, counting the writes, or what is answered. `is_write`: the last request was one.
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut gate: Gate,
+    is_write: Arc<AtomicBool>,
+    asked: Option<Arc<AtomicUsize>>,
+) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let Some(state) = opened(&mut gate).await else { return };
@@ -89,8 +97,12 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut gate: Gate, 
             Some(writes) => {
                 let found = buffer[..length].windows(10).filter(|bytes| *bytes == b"PATCH /set").count();
                 writes.fetch_add(found, Ordering::SeqCst);
+                let is_other = [b"GET /".as_slice(), b"POST "].iter().any(|method| buffer.starts_with(method));
+                if found > 0 || is_other {
+                    is_write.store(found > 0, Ordering::SeqCst);
+                }
             }
-            None if state.loses_answers => break,
+            None if state.loses_answers && is_write.load(Ordering::SeqCst) => break,
             None => {}
         }
         if to.write_all(&buffer[..length]).await.is_err() {
