@@ -31,10 +31,10 @@ async fn answer(stream: &mut TcpStream) -> String {
     answer
 }
 
-/// A write that keeps the only place that there is, as long as commits are held.
-async fn until_one_waits(node: &Node) {
-    let waits = async || (node.get("/status").await.json()["waiting_requests"] == 1).then_some(());
-    until(waits, async || "the first write never waited".to_owned()).await;
+/// Writes keep their places as long as commits are held.
+async fn until_waiting(node: &Node, writes: usize) {
+    let waits = async || (node.get("/status").await.json()["waiting_requests"] == writes).then_some(());
+    until(waits, async || format!("{writes} writes never waited")).await;
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn a_write_that_has_no_place_is_refused_before_its_body_was_sent() {
     storage.hold_commits.store(true, Ordering::SeqCst);
     let first = node.set("", json!({"first": "1"}), &[]);
     let others = async {
-        until_one_waits(&node).await;
+        until_waiting(&node, 1).await;
         for expects in [true, false] {
             let refused = answer(&mut begin(&node, 1 << 20, expects).await).await;
             assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
@@ -108,13 +108,11 @@ async fn while_many_small_writes_wait_a_large_one_has_a_place() {
     storage.hold_commits.store(true, Ordering::SeqCst);
     let many = futures_util::future::join_all((0..65).map(|_| node.set("", json!({"key": "value"}), &[])));
     let large = async {
-        let waits = async || (node.get("/status").await.json()["waiting_requests"] == 65).then_some(());
-        until(waits, async || "65 writes never waited".to_owned()).await;
+        until_waiting(&node, 65).await;
         let values: serde_json::Map<_, _> = (0..7).map(|key| (key.to_string(), "v".repeat(1 << 20).into())).collect();
         let write = node.set("", json!(values), &[]);
         let release = async {
-            let waits = async || (node.get("/status").await.json()["waiting_requests"] == 66).then_some(());
-            until(waits, async || "it never waited".to_owned()).await;
+            until_waiting(&node, 66).await;
             storage.hold_commits.store(false, Ordering::SeqCst);
         };
         tokio::join!(write, release).0
@@ -130,8 +128,7 @@ async fn while_many_writes_wait_large_bodies_on_their_way_count_as_waiting() {
     storage.hold_commits.store(true, Ordering::SeqCst);
     let many = futures_util::future::join_all((0..65).map(|_| node.set("", json!({"key": "value"}), &[])));
     let others = async {
-        let waits = async || (node.get("/status").await.json()["waiting_requests"] == 65).then_some(());
-        until(waits, async || "65 writes never waited".to_owned()).await;
+        until_waiting(&node, 65).await;
         let mut slow = Vec::new();
         loop {
             let mut stream = begin(&node, 1 << 20, true).await;
