@@ -28,8 +28,9 @@ fn store(directory: &OnDisk, options: DiskOptions, keys_written: &[&str]) -> (Di
     let mut log = Log::default();
     for (key, counter) in keys_written.iter().zip(1..) {
         log.write(&store, OWN.dot(counter), &[(key, Some(key))]);
+        // What became a table behind the last commit is read from memory up to the next one.
+        keys(&store).engine().wait_for_tables().unwrap();
     }
-    keys(&store).engine().wait_for_tables().unwrap();
     (store, log)
 }
 
