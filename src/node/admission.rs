@@ -25,14 +25,14 @@ const PATIENCE: u32 = 4;
 /// When more than [`FEW`] writes wait, they may have this part of the bytes that may wait. How long they will wait is not known
 /// yet when all come at once: large ones must not be as many then as small ones may be. By measurement: writes of
 /// 64 KiB wait in a flood less than twice as long as [`FEW`] of them do without one.
-const PART_FOR_MANY: usize = 10;
+const PART_FOR_MANY: usize = 12;
 
 /// How much may wait for the disk at once, of writes, and of pushes again as much.
 #[derive(Clone, Copy, Debug)]
 pub struct AdmissionLimit {
     /// Requests.
     pub requests: usize,
-    /// Bytes of their keys and values; of more writes than [`FEW`], a tenth of that. One request is admitted whatever
+    /// Bytes of their keys and values; of more writes than [`FEW`], a twelfth of that. One request is admitted whatever
     /// its size when nothing else waits.
     pub bytes: usize,
     /// How long writes may wait on average before fewer are let in; half as long again as [`FEW`] wait, if that is more.
@@ -69,8 +69,9 @@ pub(super) struct Admission {
 struct Waits {
     answered: AtomicU64,
     waited_us: AtomicU64,
-    /// How many waited at the same time, at most.
+    /// How many waited at the same time, at most, and how many bytes.
     most: AtomicUsize,
+    most_bytes: AtomicUsize,
 }
 
 impl Admission {
@@ -131,12 +132,15 @@ impl Admission {
         Err(Overloaded { requests: requests + 1, bytes: before.saturating_add(bytes) })
     }
 
-    /// Whether more wait, or waited a moment ago, than always may: then what is on its way counts, or it comes only to be
-    /// refused. Else it does not: it may never come.
+    /// Whether more wait than always may, or half of the bytes that may, or did a moment ago: then what is on its way counts,
+    /// or it comes only to be refused. Else it does not: it may never come.
     pub(super) fn is_busy(&self) -> bool {
+        let is_much = |requests, bytes| requests > FEW || bytes > self.limit.bytes / 2;
+        let seen = |most: &AtomicUsize| most.load(Ordering::Relaxed);
         // Looks come with answers; without them, what was seen is soon no longer so.
         let is_old = us(self.started.elapsed()) > self.next_look_us.load(Ordering::Relaxed) + us(LOOK_EVERY);
-        self.requests() > FEW || (!is_old && self.waits.most.load(Ordering::Relaxed) > FEW)
+        is_much(self.requests(), self.bytes())
+            || (!is_old && is_much(seen(&self.waits.most), seen(&self.waits.most_bytes)))
     }
 
     /// Whether so many bytes on their way take more than half of what many may have with those that wait.
@@ -175,7 +179,8 @@ impl Admission {
             admission.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Overloaded { requests, bytes: before.saturating_add(bytes) });
         }
-        admitted.admission.waits.most.fetch_max(requests, Ordering::Relaxed);
+        admission.waits.most.fetch_max(requests, Ordering::Relaxed);
+        admission.waits.most_bytes.fetch_max(before + bytes, Ordering::Relaxed);
         Ok(admitted)
     }
 
@@ -199,14 +204,17 @@ impl Admission {
         // Who finds it locked comes while another looks.
         let Ok(mut pace) = pace.try_lock() else { return };
         let began = self.next_look_us.swap(now + us(LOOK_EVERY), Ordering::Relaxed).saturating_sub(us(LOOK_EVERY));
-        self.may_wait
-            .store(pace.look(&waits.take(self.requests()), now.saturating_sub(began).max(1)), Ordering::Relaxed);
+        self.may_wait.store(
+            pace.look(&waits.take(self.requests(), self.bytes()), now.saturating_sub(began).max(1)),
+            Ordering::Relaxed,
+        );
     }
 }
 
 impl Waits {
     /// Those who wait now count from the next time on, too.
-    fn take(&self, waiting: usize) -> Seen {
+    fn take(&self, waiting: usize, bytes: usize) -> Seen {
+        self.most_bytes.store(bytes, Ordering::Relaxed);
         let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
         Seen {
             answered: take(&self.answered),

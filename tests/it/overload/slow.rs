@@ -137,7 +137,7 @@ async fn while_many_writes_wait_large_bodies_on_their_way_count_as_waiting() {
             }
             slow.push(stream);
         }
-        assert_eq!(slow.len(), 7, "a tenth of 64 MiB, and what goes over it");
+        assert_eq!(slow.len(), 6, "a twelfth of 64 MiB, and what goes over it");
         // They are given up for others when they don't send.
         let wanted = async || is_wanted(&mut begin(&node, 1 << 20, true).await).await.then_some(());
         until(wanted, async || "they keep their bytes".to_owned()).await;
