@@ -62,6 +62,11 @@ impl Flooded {
         self.accepted.len() as f64 / self.seconds
     }
 
+    /// Requests made a second, whatever came of them.
+    pub fn came_per_second(&self) -> f64 {
+        (self.accepted.len() + self.refused.len() + self.lost) as f64 / self.seconds
+    }
+
     fn note(&mut self, began: Instant, sent: Instant, answer: io::Result<Answer>) -> Result<()> {
         let now = Instant::now();
         let took = (now - sent).as_nanos() as u64;
