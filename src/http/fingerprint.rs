@@ -98,7 +98,7 @@ pub(super) async fn fingerprint(State(app): Shared, request: Request) -> Result<
         let detail = format!("{MAX_WALKS} fingerprints are being made already, and each reads the whole store");
         Problem::new(Kind::Overloaded, detail).with("limit", MAX_WALKS)
     })?;
-    // The other end lives as long as somebody waits for the answer.
+    // The other end goes when the node stops. (That a client went away is not noticed before it is answered.)
     let (gone, _waiting) = oneshot::channel::<()>();
     let walking = app.clone();
     let answer = blocking(move || {

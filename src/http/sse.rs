@@ -2,8 +2,9 @@
 //!
 //! The events of a stream are made by a task of its own, a piece at a time: one piece waits at most, besides what the
 //! connection holds. Promises: a stream ends when its client takes nothing for too long while there is something for it,
-//! when the node stops, and before anything is told to a token that was withdrawn; a last event `closed` (or `reset`) says why, if the client is still there to read it. One that
-//! breaks off without it was cut by an error. Must not know what the events are about.
+//! when the node stops, and before anything is told to a token that was withdrawn; a last event `closed` (or `reset`) says
+//! why, if the client is still there to read it. One that breaks off without it was cut by an error. Must not know what the
+//! events are about.
 
 use std::fmt::Display;
 use std::future::pending;
@@ -142,8 +143,8 @@ impl<H: Unpin> Stream for Pieces<H> {
         let piece = ready!(self.from.poll_recv(context));
         // Here, and not where the piece was made: it may have waited since for a client that is slow.
         let stands = self.access.stands(&self.app.options.clients);
-        if let Some(piece) = piece.as_ref().filter(|_| stands) {
-            return Poll::Ready(Some(Ok(piece.clone())));
+        if let (Some(piece), true) = (piece, stands) {
+            return Poll::Ready(Some(Ok(piece)));
         }
         self.is_over = true;
         Poll::Ready(match self.ended.get() {

@@ -128,8 +128,7 @@ impl Admission {
         if is_first || (requests < self.may_wait() && self.have_room(requests + coming + 1, before, bytes)) {
             return Ok(());
         }
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        Err(Overloaded { requests: requests + 1, bytes: before.saturating_add(bytes) })
+        Err(self.refuse(requests + 1, before.saturating_add(bytes)))
     }
 
     /// Whether more wait than always may, or half of the bytes that may, or did a moment ago: then what is on its way counts,
@@ -150,38 +149,37 @@ impl Admission {
 
     /// Takes a place.
     pub(super) fn admit(self: Arc<Self>, bytes: usize) -> Result<Admitted, Overloaded> {
-        let may_wait = self.may_wait();
-        self.admit_among(may_wait, Self::have_room, bytes)
+        self.take(bytes, false)
     }
 
     /// Takes a place for one that there was room for before its body came: now that it is here, to refuse it would waste
     /// what it took to send and to read it.
     pub(super) fn admit_expected(self: Arc<Self>, bytes: usize) -> Result<Admitted, Overloaded> {
-        let most = self.limit.requests;
-        self.admit_among(
-            most,
-            |admission, _, before, bytes| before.saturating_add(bytes) <= admission.limit.bytes,
-            bytes,
-        )
+        self.take(bytes, true)
     }
 
-    fn admit_among(
-        self: Arc<Self>,
-        may_wait: usize,
-        have_room: impl FnOnce(&Self, usize, usize, usize) -> bool,
-        bytes: usize,
-    ) -> Result<Admitted, Overloaded> {
+    /// Who is expected is refused only past what may ever wait.
+    fn take(self: Arc<Self>, bytes: usize, is_expected: bool) -> Result<Admitted, Overloaded> {
         let requests = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let admitted = Admitted { admission: self, bytes, since: Instant::now() };
         let admission = &admitted.admission;
-        if requests > 1 && (requests > may_wait || !have_room(admission, requests, before, bytes)) {
-            admission.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(Overloaded { requests, bytes: before.saturating_add(bytes) });
+        let all_bytes = before.saturating_add(bytes);
+        let has_room = match is_expected {
+            true => requests <= admission.limit.requests && all_bytes <= admission.limit.bytes,
+            false => requests <= admission.may_wait() && admission.have_room(requests, before, bytes),
+        };
+        if requests > 1 && !has_room {
+            return Err(admission.refuse(requests, all_bytes));
         }
         admission.waits.most.fetch_max(requests, Ordering::Relaxed);
-        admission.waits.most_bytes.fetch_max(before + bytes, Ordering::Relaxed);
+        admission.waits.most_bytes.fetch_max(all_bytes, Ordering::Relaxed);
         Ok(admitted)
+    }
+
+    fn refuse(&self, requests: usize, bytes: usize) -> Overloaded {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Overloaded { requests, bytes }
     }
 
     /// Whether there is room for so many bytes behind those `before`, of so many requests in all. A single one may go over the

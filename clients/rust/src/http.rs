@@ -100,10 +100,11 @@ impl Wire {
         }
         match timeout(request.answer_within, building.send()).await {
             Ok(sent) => sent.map_err(|error| failure(&error)),
-            Err(_) if is_taken.load(Ordering::SeqCst) => {
-                Err(Failure { sent: true, reason: "no answer in time".to_owned() })
+            Err(_) => {
+                let sent = is_taken.load(Ordering::SeqCst);
+                let lacking = if sent { "answer" } else { "connection" };
+                Err(Failure { sent, reason: format!("no {lacking} in time") })
             }
-            Err(_) => Err(Failure { sent: false, reason: "no connection in time".to_owned() }),
         }
     }
 }

@@ -31,6 +31,13 @@ async fn answer(stream: &mut TcpStream) -> String {
     answer
 }
 
+/// One more than always may wait.
+const MANY: usize = 65;
+
+async fn many_writes(node: &Node) -> Vec<Reply> {
+    futures_util::future::join_all((0..MANY).map(|_| node.set("", json!({"key": "value"}), &[]))).await
+}
+
 /// Writes keep their places as long as commits are held.
 async fn until_waiting(node: &Node, writes: usize) {
     let waits = async || (node.get("/status").await.json()["waiting_requests"] == writes).then_some(());
@@ -106,13 +113,13 @@ async fn large_bodies_that_do_not_come_keep_nobody_out_as_long_as_the_disk_keeps
 async fn while_many_small_writes_wait_a_large_one_has_a_place() {
     let (node, storage) = Node::with_faults(Setup::default()).await;
     storage.hold_commits.store(true, Ordering::SeqCst);
-    let many = futures_util::future::join_all((0..65).map(|_| node.set("", json!({"key": "value"}), &[])));
+    let many = many_writes(&node);
     let large = async {
-        until_waiting(&node, 65).await;
+        until_waiting(&node, MANY).await;
         let values: serde_json::Map<_, _> = (0..7).map(|key| (key.to_string(), "v".repeat(1 << 20).into())).collect();
         let write = node.set("", json!(values), &[]);
         let release = async {
-            until_waiting(&node, 66).await;
+            until_waiting(&node, MANY + 1).await;
             storage.hold_commits.store(false, Ordering::SeqCst);
         };
         tokio::join!(write, release).0
@@ -126,9 +133,9 @@ async fn while_many_small_writes_wait_a_large_one_has_a_place() {
 async fn while_many_writes_wait_large_bodies_on_their_way_count_as_waiting() {
     let (node, storage) = Node::with_faults(Setup::default()).await;
     storage.hold_commits.store(true, Ordering::SeqCst);
-    let many = futures_util::future::join_all((0..65).map(|_| node.set("", json!({"key": "value"}), &[])));
+    let many = many_writes(&node);
     let others = async {
-        until_waiting(&node, 65).await;
+        until_waiting(&node, MANY).await;
         let mut slow = Vec::new();
         loop {
             let mut stream = begin(&node, 1 << 20, true).await;
